@@ -1,0 +1,55 @@
+# `make` lists what can be made. Needs Python 3.11 or newer and nothing else; everything is installed into .venv.
+
+PYTHON ?= python3
+PRESET ?= quick
+PY := .venv/bin/python
+SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT &&
+
+# One thread per process: more threads are slower here, and sums keep their order.
+export OMP_NUM_THREADS := 1
+export PYTHONHASHSEED := 0
+
+.PHONY: help env book test chapter reproduce refresh bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@echo '  NAME is a file of notebooks/ without .ipynb; papermill --help-notebook notebooks/NAME.ipynb lists its parameters.'
+
+env: .venv/.stamp  ## install what is needed into .venv
+
+.venv/.stamp: requirements.txt constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+book: env  ## the book: every chapter with its published parameters, then HTML
+	$(PY) scripts/vendor_js.py
+	@set -e; for notebook in notebooks/*.ipynb; do \
+	  name=$$(basename $$notebook .ipynb); preset=quick; \
+	  if [ -f presets/published/$$name.yaml ]; then preset=published; fi; \
+	  $(PY) scripts/execute_chapter.py $$name --preset $$preset; \
+	done
+	.venv/bin/jupyter-book build . --all -n -W --keep-going -q
+	$(PY) scripts/check_book.py
+	@echo "$(CURDIR)/_build/html/index.html"
+
+reproduce:  ## the book again, with the committed results ignored: trains what the run store does not hold
+	KDCORE_RESULTS= $(MAKE) book
+
+# Notebooks run against an empty store and no committed results: what is compared has been trained by this code.
+test: env  ## unit tests, then every notebook against its committed outputs
+	$(PY) -m pytest tests
+	@$(SCRATCH) KDCORE_STORE=$$scratch KDCORE_RESULTS= $(PY) -m pytest --nbval --nbval-current-env -n auto --dist loadscope notebooks
+
+chapter: env  ## one page: NAME=low_fidelity PRESET=quick|published PARAMS="-p temperature 5 -p seeds 3"
+	$(PY) scripts/execute_chapter.py $(NAME) --preset $(PRESET) $(PARAMS)
+
+refresh: env  ## NAME=...: run with the defaults from nothing and keep the outputs in notebooks/ (then read the diff)
+	@$(SCRATCH) KDCORE_STORE=$$scratch KDCORE_RESULTS= $(PY) scripts/execute_chapter.py $(NAME) --in-place
+
+bench: env  ## speed, as ratios measured in one run
+	$(PY) benchmarks/bench.py
+
+clean:  ## remove the built book and the executed chapters
+	rm -rf _build book/chapters

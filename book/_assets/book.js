@@ -1,0 +1,27 @@
+// Three small repairs for widgets in a static page.
+
+// 1. Scripts and icon fonts that the widget manager asks for come from the book, at any page depth.
+var require = { baseUrl: new URL("vendor/", document.currentScript.src).href };
+
+// 2. The widget manager calls MathJax 2 by name. The book has MathJax 3 and plain Unicode in widget labels, so the call may do nothing.
+window.addEventListener("load", () => {
+  if (window.MathJax && !window.MathJax.Hub) window.MathJax.Hub = { Queue() {} };
+});
+
+// 3. Sliders get the name a reader sees next to them, and say the value shown rather than its position.
+function nameSliders() {
+  for (const box of document.querySelectorAll(".jupyter-widgets.widget-slider")) {
+    const handle = box.querySelector("[role=slider]");
+    if (!handle) continue;
+    const label = box.querySelector(".widget-label");
+    const readout = box.querySelector(".widget-readout");
+    const set = (name, value) => value && handle.getAttribute(name) !== value && handle.setAttribute(name, value);
+    set("aria-label", label && label.textContent.trim());
+    set("aria-valuetext", readout && readout.textContent.trim());
+  }
+}
+document.addEventListener("DOMContentLoaded", () => {
+  if (document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]')) {
+    new MutationObserver(nameSliders).observe(document.body, { childList: true, subtree: true, characterData: true });
+  }
+});

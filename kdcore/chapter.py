@@ -1,0 +1,276 @@
+"""A chapter's parameters (read, checked, shown), the numbers its prose uses, and where its page came from.
+
+A chapter notebook has one cell tagged `parameters` with one line `name: type = value  # meaning` per parameter. The
+comment is the only place where the meaning is written: `papermill --help-notebook` and `table` both take it from
+there. Nothing slow is imported here, so that a parameter that does not fit is refused before torch is loaded.
+"""
+
+import ast
+import difflib
+import html
+import importlib.metadata
+import io
+import json
+import platform
+import shlex
+import subprocess
+import tokenize
+from pathlib import Path
+from typing import Annotated, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
+
+from . import spec
+
+
+class ParameterError(ValueError):
+    """Parameters do not fit. One sentence per problem; a notebook shows the sentences and no stack."""
+
+    def _render_traceback_(self):
+        return ["ParameterError: these parameters do not fit.", *str(self).splitlines()]
+
+
+class Parameters(BaseModel):
+    """Base of a chapter's parameter model: one field per parameter, whose type and range say what is allowed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_as_number(cls, value, info):
+        annotation = cls.model_fields[info.field_name].annotation
+        kinds = (annotation, *get_args(annotation))
+        if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
+            raise ValueError("must be a number")
+        return value
+
+
+def _known_data(name):
+    from . import data
+
+    data.check(name)
+    return name
+
+
+def _known_model(name):
+    if name not in spec.MODELS:  # timm is imported only for a name that is not ours
+        from . import models
+
+        models.check(name)
+    return name
+
+
+ImageDataset = Annotated[str, AfterValidator(_known_data)]
+ModelName = Annotated[str, AfterValidator(_known_model)]
+
+
+# ------------------------------------------------------------------------------------------------ reading and checking
+
+WORDS = {  # pydantic's kind of error -> how it is said here
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "literal_error": "must be {expected}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be True or False",
+    "bool_parsing": "must be True or False",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "value_error": "{error}",
+}
+
+
+def _sentence(error):
+    name, *inside = error["loc"]
+    if error["type"] == "missing":
+        return f"{name} has no value: the parameters cell must assign it."
+    where = name + "".join(f"[{i}]" for i in inside if isinstance(i, int))
+    words = WORDS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    return f"{where} = {error['input']!r}: {words.rstrip('.')}."
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return all(map(_plain, (*value, *value.values())))
+    if isinstance(value, (list, tuple)):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def read(model, namespace):
+    """The values in `namespace` (a notebook's globals()) as an instance of `model`, a subclass of `Parameters`.
+
+    Numbers are converted as papermill's YAML needs it (10 for a float, "1e-3" for a float). Every plain-valued global
+    that is not a field of `model` counts as a mistyped parameter, because papermill injects unknown names silently.
+    Raises ParameterError that lists all problems at once.
+    """
+    fields = model.model_fields
+    problems = []
+    # When the cell is run a second time, variables of later cells are about, which are no parameters.
+    if not any(isinstance(value, Parameters) for value in namespace.values()):
+        for name, value in namespace.items():
+            if name not in fields and name not in ("In", "Out") and not name.startswith("_") and _plain(value):
+                near = difflib.get_close_matches(name, fields, n=1)
+                hint = f"; did you mean {near[0]}?" if near else "."
+                problems.append(f"{name} is not a parameter of this chapter{hint} Allowed: {', '.join(fields)}.")
+    try:
+        result = model(**{name: namespace[name] for name in fields if name in namespace})
+    except ValidationError as error:
+        problems += map(_sentence, error.errors(include_url=False))
+    if problems:
+        raise ParameterError("\n".join(problems))
+    return result
+
+
+# ------------------------------------------------------------------------------------------- what the notebook declares
+
+
+def declared(notebook):
+    """{name: (default, meaning)} from the parameters cell of a notebook file, in its order."""
+    cells = json.loads(Path(notebook).read_text())["cells"]
+    source = "".join(next(c["source"] for c in cells if "parameters" in c["metadata"].get("tags", [])))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    meaning = {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
+    return {
+        line.target.id: (ast.literal_eval(line.value), meaning.get(line.lineno, ""))
+        for line in ast.parse(source).body
+        if isinstance(line, ast.AnnAssign)
+    }
+
+
+def _home(chapter):
+    """The folder that holds notebooks/<chapter>.ipynb: above the working folder, else the checkout of this module."""
+    places = (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1])
+    for place in places:
+        if (place / "notebooks" / f"{chapter}.ipynb").is_file():
+            return place
+    raise FileNotFoundError(f"notebooks/{chapter}.ipynb is neither above {places[0]} nor beside kdcore.")
+
+
+def _presets(home, chapter):
+    """{preset: {parameter: value}}; quick is the notebook's defaults, the others are laid over them."""
+    quick = {name: default for name, (default, _) in declared(home / "notebooks" / f"{chapter}.ipynb").items()}
+    files = sorted((home / "presets").glob(f"*/{chapter}.yaml"))
+    return {"quick": quick} | {f.parent.name: quick | (yaml.safe_load(f.read_text()) or {}) for f in files}
+
+
+def _allowed(field):
+    """What the JSON schema of a field says about its values, in words."""
+    kinds = field.get("anyOf", [field])
+    words = []
+    for kind in kinds:
+        if "enum" in kind or "const" in kind:
+            words += map(str, kind.get("enum", [kind.get("const")]))
+            continue
+        names = {"integer": "whole number", "number": "number", "boolean": "True or False", "string": "name"}
+        words.append(names.get(kind.get("type"), kind.get("type", "")))
+        for key, sign in {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}.items():
+            words[-1] += f" {sign} {kind[key]}" if key in kind else ""
+    return ", ".join("None" if word == "null" else word for word in words)
+
+
+# ------------------------------------------------------------------------------------------------------ for the page
+
+
+def glue(name, value):
+    """Keeps `value` under `name` for the prose ({glue:text}`name:.2f`). NumPy and torch scalars become Python numbers."""
+    from myst_nb import glue
+
+    glue(name, value.item() if hasattr(value, "item") else value, display=False)
+
+
+def _html(text):
+    from IPython.display import HTML
+
+    return HTML(text)
+
+
+def _shown(value):
+    return html.escape(value if isinstance(value, str) else repr(value))
+
+
+def table(p, chapter):
+    """The effective parameters as an HTML table: value, default (quick), what is allowed, meaning."""
+    lines = declared(_home(chapter) / "notebooks" / f"{chapter}.ipynb")
+    fields = type(p).model_json_schema()["properties"]
+    rows = ""
+    for name, value in p.model_dump(mode="json").items():
+        default, meaning = lines[name]
+        cells = (_shown(value), _shown(default), html.escape(_allowed(fields[name])), html.escape(meaning))
+        rows += f'<tr><th scope="row"><code>{name}</code></th>' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>\n"
+    head = "".join(f'<th scope="col">{h}</th>' for h in ("parameter", "value", "quick", "allowed", "meaning"))
+    return _html(f'<table class="kd-parameters"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table>')
+
+
+def _flag(name, value):
+    """One papermill option that sets `name` to exactly `value`."""
+    if isinstance(value, str):
+        return ["-r", name, value]  # raw: "10" stays text
+    if isinstance(value, (list, dict)):
+        return ["-y", json.dumps({name: value})]
+    return ["-p", name, repr(value)]
+
+
+def origin(p, chapter):
+    """(preset, command): the nearest preset's name, with what differs from it, and the command that makes the page."""
+    values = p.model_dump(mode="json")
+    presets = _presets(_home(chapter), chapter)
+    differing = {
+        preset: {name: v for name, v in values.items() if name not in given or given[name] != v}
+        for preset, given in presets.items()
+    }
+    preset = min(differing, key=lambda name: len(differing[name]))
+    changed = differing[preset]
+    command = ["papermill", f"notebooks/{chapter}.ipynb", f"book/chapters/{chapter}.ipynb"]
+    command += [] if preset == "quick" else ["-f", f"presets/{preset}/{chapter}.yaml"]
+    for name, value in changed.items():
+        command += _flag(name, value)
+    label = f"custom: {preset} with " + ", ".join(f"{n} = {v}" for n, v in changed.items()) if changed else preset
+    return label, shlex.join(command)
+
+
+def _commit(folder):
+    run = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True)
+    return run.stdout.strip() if run.returncode == 0 else "not in a git checkout"
+
+
+def provenance(p, rows, chapter):
+    """Where this page came from, as HTML: preset, rebuild command, code and versions now, and the runs it rests on.
+
+    `rows`: a table from results.collect, or several joined with pandas.concat; its columns `spec` and `provenance`
+    (date, commit, torch, python, cpu, threads, seconds) are used. Empty for a page that trains nothing.
+    """
+    label, command = origin(p, chapter)
+    runs = list(zip(rows["spec"], rows["provenance"])) if len(rows) else []
+    hashes = sorted({spec_hash for spec_hash, _ in runs})
+
+    def seen(key, shorten=str):
+        return ", ".join(sorted({shorten(record[key]) for _, record in runs}))
+
+    now = [f"Python {platform.python_version()}"]
+    now += [f"{name} {importlib.metadata.version(name)}" for name in ("kdcore", "torch", "numpy", "papermill")]
+    facts = {"Preset": label}
+    facts |= {"Seeds": repr(p.seeds)} if hasattr(p, "seeds") else {}
+    facts |= {"This page": f"commit {_commit(_home(chapter))}; " + ", ".join(now)}
+    if runs:
+        # Two measurements of one run both count its training: the longer stands for the run.
+        hours = sum(max(r["seconds"] for h, r in runs if h == spec_hash) for spec_hash in hashes) / 3600
+        facts["Measured"] = f"{len(hashes)} runs, {seen('date', lambda d: str(d)[:10])}"
+        facts["By"] = f"commit {seen('commit')}; Python {seen('python')}, torch {seen('torch')}"
+        facts["On"] = f"{seen('cpu')}; threads: {seen('threads')}"
+        facts["Compute"] = f"{hours:.2f} h" if hours >= 0.1 else f"{hours * 3600:.0f} s"
+    items = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>\n" for k, v in facts.items())
+    listed = "\n".join(hashes)
+    specs = f"<details><summary>{len(hashes)} spec hashes</summary><pre>{listed}</pre></details>\n" if runs else ""
+    rebuild = f'<dt>Rebuild</dt><dd><pre style="white-space:pre-wrap"><code>{html.escape(command)}</code></pre></dd>\n'
+    return _html(f'<section class="kd-provenance"><dl>\n{items}{rebuild}</dl>\n{specs}</section>')

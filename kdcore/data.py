@@ -1,0 +1,200 @@
+"""Image data sets as plain arrays: `load(data)` returns the same arrays for the same values, on every machine.
+
+    digits              inside scikit-learn: 1,797 grey images of 8 x 8, split once and for all into 1,297 train and 500 test
+    fashion_mnist       inside this package: the first 10,000 training images and all 10,000 test images, grey, 28 x 28
+    fashion_mnist_full  60,000 + 10,000, read by torchvision from the folder KDCORE_DATA
+    cifar10, cifar100   50,000 + 10,000, colour, 32 x 32, read by torchvision from the folder KDCORE_DATA
+
+Nothing is fetched unless the environment says KDCORE_DOWNLOAD=1. CIFAR's own files are Python pickles, and reading a pickle can run code:
+they are read by torchvision's reader, which first compares their md5 with the published ones, and only from a folder that the user named.
+This module imports neither torch nor torchvision before an array of the latter three is asked for.
+"""
+import functools
+import gzip
+import os
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+NAMES = ("digits", "fashion_mnist", "fashion_mnist_full", "cifar10", "cifar100")
+EMBEDDED = Path(__file__).parent / "datasets" / "fashion_mnist"
+
+# Files that must lie in a data set's folder (for torchvision's readers: under KDCORE_DATA).
+FILES = {
+    "digits": (),
+    "fashion_mnist": ("train-images.png", "train-labels.gz", "test-images.png", "test-labels.gz"),
+    "fashion_mnist_full": tuple(f"FashionMNIST/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")),
+    "cifar10": tuple(f"cifar-10-batches-py/{f}" for f in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")),
+    "cifar100": tuple(f"cifar-100-python/{f}" for f in ("train", "test", "meta")),
+}
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+# Mean and s.d. per channel, pixel / 255. Constants, so that a draw of images does not change the scale of the inputs. Grey sets: over all
+# training images. CIFAR: the numbers that Guo et al. (2024) use for CIFAR-100; they are CIFAR-10's, see the data card for their quirk.
+SCALE = {
+    "digits": ((0.3059,), (0.3762,)),
+    "fashion_mnist": ((0.2860,), (0.3530,)),
+    "fashion_mnist_full": ((0.2860,), (0.3530,)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+}
+
+# First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a first key word can coincide.
+DRAW, DIGITS_SPLIT = 0x6B64_6472_6177, 0x6B64_7370_6C74
+DIGITS_TEST = 500
+
+
+class Dataset(NamedTuple):
+    """Images uint8 (N, C, H, W), C-contiguous; labels int64 (N,). Arrays are read-only, because `load` hands the same ones to every caller."""
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]  # per channel, in units of pixel / 255
+    std: tuple[float, ...]
+
+
+def check(name: str) -> None:
+    """Raise ValueError in one sentence if `name` is unknown or its files are absent. Looks at file names only; imports nothing heavy."""
+    if name not in NAMES:
+        raise ValueError(f"Unknown data set {name!r}: known are {', '.join(NAMES)}.")
+    if name in ("digits", "fashion_mnist"):
+        missing = [f for f in FILES[name] if not (EMBEDDED / f).is_file()]
+        if missing:
+            raise ValueError(f"Data set {name!r} is part of this package, but {', '.join(missing)} is missing in {EMBEDDED}: install kdcore again.")
+        return
+    root = os.environ.get("KDCORE_DATA", "")
+    if not root:
+        raise ValueError(
+            f"Data set {name!r} is not here: set KDCORE_DATA to the folder that holds {FILES[name][0]}, "
+            "or to any folder together with KDCORE_DOWNLOAD=1 to have it downloaded there."
+        )
+    missing = [f for f in FILES[name] if not (Path(root) / f).is_file()]
+    if missing and os.environ.get("KDCORE_DOWNLOAD") != "1":
+        raise ValueError(
+            f"Data set {name!r} is not here: looked in KDCORE_DATA = {root} and did not find {', '.join(missing)}; "
+            "put the files there, or set KDCORE_DOWNLOAD=1 to have them downloaded."
+        )
+
+
+def load(data) -> Dataset:
+    """The images that `data` describes: an object with the attributes name, n_train, n_test, seed, imbalance, as kdcore.spec.Data.
+
+    Training images come in the order of one permutation per (data set, seed). In this order, with imbalance r > 1, class c keeps its first
+    n_c images (`long_tail`, applied to the whole training set, n_max = its smallest class); then the first n_train of what is left are taken
+    (None: all). So draws are nested: n_train = 200 is the beginning of n_train = 1000. The test set is its first n_test images, in the
+    order of the files, whatever the seed (None: all). ValueError: unknown or absent data set, or more images asked for than there are.
+    """
+    check(data.name)
+    return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), os.environ.get("KDCORE_DATA", ""))
+
+
+def long_tail(n_max: int, classes: int, ratio: float) -> np.ndarray:
+    """Images per class, n_c = floor(n_max * (1 / r)^(c / (C - 1))) for c = 0 ... C - 1 (Guo et al. 2024, list files of CIFAR-100 "imb").
+
+    Written as n_max / r^(c / (C - 1)), which is exact in floating point where the quotient is whole (49 * (1 / 49) is below 1).
+    """
+    return np.floor(n_max / ratio ** (np.arange(classes) / (classes - 1))).astype(np.int64)
+
+
+def permutation(purpose: int, seed: int, n: int) -> np.ndarray:
+    """An order of 0 ... n - 1: the ranks of n Philox words keyed by (purpose, seed). Raw words, so no numpy version may map them otherwise."""
+    return np.argsort(np.random.Philox(key=np.array([purpose, seed], dtype=np.uint64)).random_raw(n), kind="stable")
+
+
+@functools.lru_cache(maxsize=8)
+def _load(name, n_train, n_test, seed, imbalance, root):
+    whole = _whole(name, root)
+    order = permutation(DRAW, seed, len(whole.train_y))
+    if not imbalance >= 1:
+        raise ValueError(f"imbalance = {imbalance} is not allowed: it is the largest class / the smallest class, 1 or more.")
+    if imbalance > 1:
+        n_max, kept = np.bincount(whole.train_y).min(), np.zeros(len(order), bool)
+        if imbalance > n_max:
+            raise ValueError(f"imbalance = {imbalance:g} leaves a class of {name} without images: at most {n_max} is possible.")
+        for c, count in enumerate(long_tail(n_max, len(whole.classes), imbalance)):
+            kept[order[whole.train_y[order] == c][:count]] = True
+        order = order[kept[order]]
+    order = order[: _count("n_train", n_train, len(order), name)]
+    n_test = _count("n_test", n_test, len(whole.test_y), name)
+    return _read_only(whole._replace(
+        train_x=whole.train_x[order], train_y=whole.train_y[order], test_x=whole.test_x[:n_test], test_y=whole.test_y[:n_test]
+    ))
+
+
+def _count(field, wanted, available, name):
+    if wanted is not None and not 1 <= wanted <= available:
+        raise ValueError(f"{field} = {wanted} is not allowed: {name} has 1 to {available} such images to draw from.")
+    return available if wanted is None else wanted
+
+
+def _read_only(dataset):
+    arrays = [np.ascontiguousarray(a) for a in dataset[:4]]
+    for a in arrays:
+        a.flags.writeable = False
+    return Dataset(*arrays, *dataset[4:])
+
+
+@functools.lru_cache(maxsize=2)
+def _whole(name, root):
+    """The complete data set in the order of its files."""
+    if name == "digits":
+        arrays, classes = _digits(), tuple("0123456789")
+    elif name == "fashion_mnist":
+        arrays, classes = (*_embedded("train"), *_embedded("test")), FASHION
+    else:
+        arrays, classes = _torchvision(name, root)
+    return _read_only(Dataset(*arrays, classes, *SCALE[name]))
+
+
+def _digits():
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    x = np.rint(x * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)  # 17 grey levels, 0 ... 16, spread over 0 ... 255
+    y = y.astype(np.int64)
+    order = permutation(DIGITS_SPLIT, 0, len(y))
+    test, train = np.sort(order[:DIGITS_TEST]), np.sort(order[DIGITS_TEST:])
+    return x[train], y[train], x[test], y[test]
+
+
+def _embedded(part):
+    """One part of the embedded Fashion-MNIST: a PNG, 28 wide, images stacked from top to bottom; labels as gzipped idx (8 bytes of header)."""
+    from PIL import Image
+
+    with Image.open(EMBEDDED / f"{part}-images.png") as strip:
+        x = np.asarray(strip).reshape(-1, 1, 28, 28)
+    return x, np.frombuffer(gzip.decompress((EMBEDDED / f"{part}-labels.gz").read_bytes()), np.uint8, offset=8).astype(np.int64)
+
+
+def _torchvision(name, root):
+    """Train and test arrays and class names from torchvision's own readers (see the top of this file for what they read and when they fetch)."""
+    from filelock import FileLock
+
+    from kdcore._torchvision import torchvision
+
+    reader = {"fashion_mnist_full": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name]
+    reader, arrays = getattr(torchvision.datasets, reader), []
+    if os.environ.get("KDCORE_DOWNLOAD") == "1":  # one process fetches, the others wait; complete files are not fetched again
+        Path(root).mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(Path(root) / f".{name}.lock"):
+                reader(root, train=True, download=True)
+        except (RuntimeError, OSError) as error:
+            raise ValueError(f"Data set {name!r} could not be downloaded to KDCORE_DATA = {root} ({error}).") from error
+    for train in (True, False):
+        try:
+            with warnings.catch_warnings():  # CIFAR's pickles hold dtypes in the form of 2009, which newer numpy remarks upon
+                warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+                part = reader(root, train=train)
+        except (RuntimeError, ValueError, AssertionError, EOFError) as error:  # what the readers raise on a truncated or altered file
+            raise ValueError(f"Data set {name!r} in KDCORE_DATA = {root} is damaged or altered ({error}): put the original files there.") from error
+        x, y = np.asarray(part.data), np.asarray(part.targets, dtype=np.int64)
+        if len(x) != len(y):
+            raise ValueError(f"Data set {name!r} in KDCORE_DATA = {root} is damaged: {len(x)} images but {len(y)} labels.")
+        arrays += [x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2), y]
+    return arrays, tuple(part.classes)

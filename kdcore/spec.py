@@ -1,0 +1,123 @@
+"""What a run is: plain values, written down before anything is trained.
+
+A run is a pure function of its `Spec`. A distilled student's spec contains its teachers' specs, so one hash names
+everything upstream. Every field is required: a field added later must default to "as before", and defaults are left
+out of the hash, so that new questions do not rename old runs. This module imports no torch: a wrong value is refused at once.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+RECIPE = 1  # raise when the same Spec would train to other numbers (initialisation, views, loss, schedule)
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+ViewName = Literal["clean", "base", "weak", "strong", "autoaugment", "randaugment"]
+
+# Networks built here for images of 28-32 pixels (kdcore.models); any name that timm knows is allowed beside them.
+MODELS = ("resnet-8-16-32", "resnet-16-32", "resnet-32-64", "resnet-16-32-64", "vit-48x3", "vit-64x2", "vit-64x4")
+
+
+class Plain(BaseModel):
+    """A frozen record of plain values; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def canonical(self) -> str:
+        """One JSON text per value: sorted keys, no blanks, fields at their default left out."""
+        return json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the recipe version and the canonical text, 64 hexadecimal digits."""
+        return hashlib.sha256(f"{type(self).__name__}:{RECIPE}:{self.canonical}".encode()).hexdigest()
+
+
+class Data(Plain):
+    """Which images. `n_train` images are drawn by `seed` from the training set (None: all); the test set is its first `n_test`."""
+
+    name: str
+    n_train: int | None = Field(ge=1)
+    n_test: int | None = Field(ge=1)
+    seed: Seed
+    imbalance: float = Field(default=1.0, ge=1.0)  # largest class / smallest class, exponential profile
+
+
+class View(Plain):
+    """An augmentation. `strength` in [0, 1] scales `strong`: the share of images that AutoAugment touches; others ignore it."""
+
+    name: ViewName
+    strength: float = Field(ge=0.0, le=1.0)
+
+
+class Optim(Plain):
+    """SGD with momentum, no Nesterov; linear warm-up over the first `warmup` share of the steps, then a cosine to zero."""
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    lr: float = Field(gt=0)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(ge=0, lt=1)
+
+
+class Distill(Plain):
+    """How the student listens: `ce_weight` * CE + `kd_weight` * temperature^2 * mean over teachers of KL(teacher || student)."""
+
+    teachers: tuple["Spec", ...] = Field(min_length=1)
+    temperature: float = Field(gt=0)
+    ce_weight: float = Field(ge=0)
+    kd_weight: float = Field(gt=0)
+    zscore: bool
+    # "train" exists only to show a defect of published code: BatchNorm of a "frozen" teacher on batch statistics
+    teacher_mode: Literal["eval", "train"]
+
+
+class Spec(Plain):
+    """One training run. Three seeds with one purpose each: initial weights, batch order, random views."""
+
+    data: Data
+    view: View
+    model: str
+    optim: Optim
+    distill: Distill | None
+    model_seed: Seed
+    order_seed: Seed
+    aug_seed: Seed
+
+    @model_validator(mode="after")
+    def _one_batch(self) -> "Spec":
+        n, batch = self.data.n_train, self.optim.batch_size
+        if n is not None and n < batch:
+            raise ValueError(f"batch_size = {batch} is larger than n_train = {n}: at least one full batch is needed")
+        return self
+
+    @property
+    def teachers(self) -> tuple["Spec", ...]:
+        return self.distill.teachers if self.distill else ()
+
+
+class Inputs(Plain):
+    """Images that logits are recorded on: draws `first` ... `first + count - 1` of a view of one split.
+
+    During training draw number = epoch, so a teacher's logits on `Inputs(split="train", aug_seed=spec.aug_seed, ...)`
+    are its targets for every student that trains on that view.
+    """
+
+    data: Data
+    split: Literal["train", "test"]
+    view: View
+    aug_seed: Seed
+    first: int = Field(ge=0)
+    count: int = Field(ge=1)
+
+
+# The loss presets found for Guo et al. (2024): section numbers and files in book/notation.md
+LOSS_PRESETS = {
+    "paper-appA": dict(temperature=10.0, ce_weight=0.2, kd_weight=0.8),  # appendix A, and the code's argument defaults
+    "scripts": dict(temperature=3.0, ce_weight=0.6, kd_weight=0.4),  # what every published student script passes
+    "paper-eq8": dict(temperature=10.0, ce_weight=1.0, kd_weight=1.0),  # equation 8 taken literally
+}

@@ -1,0 +1,191 @@
+"""train(spec) -> Run, and logits(spec, inputs): the two ways from a spec to numbers. One lean loop for teacher and student.
+
+Training computes no metrics; it records the weights, and the loss and accuracy seen online. Everything else is measured
+afterwards on the same fixed views for every model. A teacher's logits on an epoch's view are computed once, in blocks of
+`BLOCK` epochs, and shared by all students, losses and temperatures that name the same view.
+"""
+
+import hashlib
+import math
+import os
+import platform
+import subprocess
+import time
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from kdcore import losses, models, store
+from kdcore.data import load
+from kdcore.spec import Inputs, Optim, Spec
+from kdcore.views import BLOCK, epoch_view, normalise, permutation
+
+SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
+
+
+class Run(NamedTuple):
+    spec: Spec
+    state: dict[str, Tensor]
+    loss: np.ndarray  # (epochs,) mean training loss
+    online_accuracy: np.ndarray  # (epochs,) accuracy on the training batches as they came, weights moving
+    meta: dict
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no longer finite; nothing is stored."""
+
+
+def device() -> str:
+    """Where this process computes. Not part of a spec: the meta data of every result say what it was."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@lru_cache(maxsize=1)
+def provenance() -> dict:
+    """What produced a number: versions, hardware, code."""
+    here = Path(__file__).parents[1]
+    commit = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True).stdout.strip()
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+               platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
+    hardware = torch.cuda.get_device_name() if device() == "cuda" else f"{cpu}, 1 thread" if torch.get_num_threads() == 1 else cpu
+    return {"date": date.today().isoformat(), "commit": commit or "unknown", "hardware": hardware, "os": platform.system(),
+            "torch": torch.__version__, "python": platform.python_version()}
+
+
+def learning_rate(optim: Optim, step: int, steps: int) -> float:
+    """Linear warm-up to `lr` over the first `warmup` share of the steps, then half a cosine to zero."""
+    warm = round(optim.warmup * steps)
+    if step < warm:
+        return optim.lr * (step + 1) / warm
+    return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+
+
+def network(spec: Spec, state: dict[str, Tensor] | None = None) -> nn.Module:
+    """The spec's network on the device, with its initial weights or the given ones."""
+    data = load(spec.data)
+    net = models.build(spec.model, data.train_x.shape[1], len(data.classes), data.train_x.shape[-1], spec.model_seed)
+    if state is not None:
+        net.load_state_dict(state)
+    return net.to(device())
+
+
+@lru_cache(maxsize=8)
+def frozen(spec: Spec) -> nn.Module:
+    """A trained network in eval mode without gradients: what a teacher is here."""
+    return network(spec, train(spec).state).eval().requires_grad_(False)
+
+
+def step(net: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One update. x (B, C, H, W) normalised, y (B,), teachers' logits (K, B, classes) or None -> (student logits, loss), both detached."""
+    z = net(x)
+    if teachers is None:
+        loss = cross_entropy(z, y)
+    else:
+        d = spec.distill
+        loss = losses.distillation(z, teachers, y, d.temperature, d.ce_weight, d.kd_weight, d.zscore)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return z.detach(), loss.detach()
+
+
+def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, save=lambda *_: None) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
+    """Trains from the first weights (or a snapshot) to the last epoch; returns (state, loss per epoch, online accuracy per epoch).
+
+    live      teachers run on every batch instead of handing over their shared logits (always so with teacher_mode="train")
+    perturb   initial weights are multiplied by 1 + perturb * N(0, 1): how much rounding on another machine may matter
+    save      called now and then with (arrays, meta) of an unfinished run, from which `snapshot` resumes it to the same bits
+    """
+    data, where, o = load(spec.data), device(), spec.optim
+    y_all = torch.tensor(data.train_y, device=where)
+    n, batches = len(y_all), len(y_all) // o.batch_size
+    if batches == 0:
+        raise ValueError(f"batch_size = {o.batch_size} is larger than the {n} training images: at least one full batch is needed")
+    net = network(spec).train()
+    if perturb:
+        generator = torch.Generator().manual_seed(spec.model_seed)
+        with torch.no_grad():
+            for w in net.parameters():
+                w.mul_(1 + perturb * torch.randn(w.shape, generator=generator).to(w))
+    optimiser = torch.optim.SGD(net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay, fused=True)
+    loss, online, start = np.full(o.epochs, np.nan), np.full(o.epochs, np.nan), 0
+    if snapshot is not None:
+        start = snapshot.meta["epochs_done"]
+        net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in snapshot.arrays.items() if k.startswith("net.")})
+        for i, w in enumerate(net.parameters()):
+            optimiser.state[w]["momentum_buffer"] = torch.from_numpy(snapshot.arrays[f"momentum.{i}"]).to(w)
+        loss[:start], online[:start] = snapshot.arrays["loss"][:start], snapshot.arrays["online_accuracy"][:start]
+
+    live = live or (spec.distill is not None and spec.distill.teacher_mode == "train")
+    teachers = [network(t, train(t).state).train(spec.distill.teacher_mode == "train").requires_grad_(False) for t in spec.teachers] if live else []
+    saved_at, steps = time.monotonic(), o.epochs * batches
+    for epoch in range(start, o.epochs):
+        x_all = epoch_view(spec.data, "train", spec.view, spec.aug_seed, epoch, where)
+        if spec.teachers and not live:
+            if epoch % BLOCK == 0 or epoch == start:
+                at = Inputs(data=spec.data, split="train", view=spec.view, aug_seed=spec.aug_seed, first=epoch - epoch % BLOCK, count=BLOCK)
+                block = torch.from_numpy(np.stack([logits(t, at) for t in spec.teachers], axis=1)).to(where)  # (BLOCK, K, n, classes)
+            shared = block[epoch % BLOCK]
+        order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
+        total_loss, hits = torch.zeros((), device=where), torch.zeros((), dtype=torch.int64, device=where)
+        for b in range(batches):
+            index = order[b * o.batch_size:(b + 1) * o.batch_size]
+            x, y = normalise(x_all[index], data.mean, data.std), y_all[index]
+            optimiser.param_groups[0]["lr"] = learning_rate(o, epoch * batches + b, steps)
+            targets = torch.stack([t(x) for t in teachers]) if live and teachers else shared[:, index] if spec.teachers else None
+            z, value = step(net, optimiser, x, y, spec, targets)
+            total_loss += value
+            hits += (z.argmax(1) == y).sum()
+        loss[epoch], online[epoch] = total_loss.item() / batches, hits.item() / (batches * o.batch_size)
+        if not math.isfinite(loss[epoch]):
+            raise TrainingDiverged(f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]} in epoch {epoch + 1} of {o.epochs}: "
+                                   f"try a smaller learning rate than {o.lr}")
+        if time.monotonic() - saved_at > SAVE_EVERY and epoch + 1 < o.epochs:
+            momentum = {f"momentum.{i}": optimiser.state[w]["momentum_buffer"].cpu().numpy() for i, w in enumerate(net.parameters())}
+            save({**{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()}, **momentum, "loss": loss, "online_accuracy": online},
+                 {"epochs_done": epoch + 1})
+            saved_at = time.monotonic()
+    return {k: v.cpu() for k, v in net.state_dict().items()}, loss, online
+
+
+def train(spec: Spec) -> Run:
+    """The stored run of a spec; trained now, after its teachers, where there is none. An interrupted one goes on where it was."""
+
+    def make():
+        for teacher in spec.teachers:
+            train(teacher)
+        begin = time.monotonic()
+        state, loss, online = fit(spec, snapshot=store.get("unfinished", spec.hash), save=lambda *entry: store.put("unfinished", spec.hash, *entry))
+        arrays = {**{f"net.{k}": v.numpy() for k, v in state.items()}, "loss": loss, "online_accuracy": online}
+        return arrays, {"spec": spec.model_dump(mode="json"), "seconds": round(time.monotonic() - begin, 2), **provenance()}
+
+    entry = store.once("runs", spec.hash, make)
+    store.drop("unfinished", spec.hash)
+    state = {k[4:]: torch.from_numpy(v) for k, v in entry.arrays.items() if k.startswith("net.")}
+    return Run(spec, state, entry.arrays["loss"], entry.arrays["online_accuracy"], entry.meta)
+
+
+@torch.inference_mode()
+def forward(net: nn.Module, x: Tensor, mean, std) -> Tensor:
+    """Logits (n, classes) of uint8 images (n, C, H, W), in batches that fit a core's cache."""
+    size = 128 if x.device.type == "cpu" else 2048
+    return torch.cat([net(normalise(part, mean, std)) for part in x.split(size)])
+
+
+def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
+    """A trained model's logits on draws of a view, float32 (draws, n, classes). Computed once, stored, shared."""
+    key = hashlib.sha256(f"logits:{spec.hash}:{inputs.hash}".encode()).hexdigest()
+
+    def make():
+        data, net = load(inputs.data), frozen(spec)
+        draws = [epoch_view(inputs.data, inputs.split, inputs.view, inputs.aug_seed, e, device()) for e in range(inputs.first, inputs.first + inputs.count)]
+        values = np.stack([forward(net, x, data.mean, data.std).cpu().numpy() for x in draws])
+        return {"logits": values}, {"model": spec.hash, "inputs": inputs.model_dump(mode="json"), **provenance()}
+
+    return store.once("logits", key, make).arrays["logits"]

@@ -1,0 +1,217 @@
+"""Views: augmented images as pure functions of (augmentation, strength, aug_seed, epoch, index).
+
+Every random choice is read from a table of uniform numbers, row = image, made by a counter-based generator keyed by
+(aug_seed, epoch). No generator state exists, so any epoch, in any order, in any process, gives the same bits; teachers
+and students that name the same view see the same tensor.
+
+Images are uint8 (N, C, H, W) throughout. Operations are torchvision's own (transforms.v2.functional), called once per
+group of images that need the same one: several times faster than an image at a time, same distribution per image.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+from torch import Tensor
+
+from kdcore._torchvision import torchvision  # noqa: F401  (declares missing operators before the next import)
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from kdcore.data import load
+from kdcore.spec import Data, View
+
+FLIP, DX, DY, POLICY, P1, P2, SIGN1, SIGN2, CUT_Y, CUT_X, TOUCH, OP1, OP2, LEVEL1, LEVEL2 = range(15)
+COLUMNS = 16
+VIEWS, ORDER = 1, 2  # purposes: views and batch order of one seed are independent
+BLOCK = 20  # epochs of a small data set that are augmented in one go
+
+# The AutoAugment CIFAR-10 policy as in the code of Guo et al. (2024): (operation, probability, magnitude) twice per line.
+# Shear in tangent, translate as a share of the side, rotate in degrees (never negated there), enhancements as |factor - 1|.
+CIFAR10_POLICY = (
+    (("invert", 0.1, 0), ("contrast", 0.2, 0.6)), (("rotate", 0.7, 6.67), ("translate_x", 0.3, 0.453)),
+    (("sharpness", 0.8, 0.1), ("sharpness", 0.9, 0.3)), (("shear_y", 0.5, 0.267), ("translate_y", 0.7, 0.453)),
+    (("autocontrast", 0.5, 0), ("equalize", 0.9, 0)), (("shear_y", 0.2, 0.233), ("posterize", 0.3, 5)),
+    (("color", 0.4, 0.3), ("brightness", 0.6, 0.7)), (("sharpness", 0.3, 0.9), ("brightness", 0.7, 0.9)),
+    (("equalize", 0.6, 0), ("equalize", 0.5, 0)), (("contrast", 0.6, 0.7), ("sharpness", 0.6, 0.5)),
+    (("color", 0.7, 0.7), ("translate_x", 0.5, 0.403)), (("equalize", 0.3, 0), ("autocontrast", 0.4, 0)),
+    (("translate_y", 0.4, 0.151), ("sharpness", 0.2, 0.6)), (("brightness", 0.9, 0.6), ("color", 0.2, 0.8)),
+    (("solarize", 0.5, 199.11), ("invert", 0.0, 0)), (("equalize", 0.2, 0), ("autocontrast", 0.6, 0)),
+    (("equalize", 0.2, 0), ("equalize", 0.6, 0)), (("color", 0.9, 0.9), ("equalize", 0.6, 0)),
+    (("autocontrast", 0.8, 0), ("solarize", 0.2, 28.44)), (("brightness", 0.1, 0.3), ("color", 0.7, 0.0)),
+    (("solarize", 0.4, 113.78), ("autocontrast", 0.9, 0)), (("translate_y", 0.9, 0.453), ("translate_y", 0.7, 0.453)),
+    (("autocontrast", 0.9, 0), ("solarize", 0.8, 170.67)), (("equalize", 0.8, 0), ("invert", 0.1, 0)),
+    (("translate_y", 0.7, 0.453), ("autocontrast", 0.9, 0)),
+)
+SIGNED = {"shear_x", "shear_y", "translate_x", "translate_y", "color", "contrast", "sharpness", "brightness"}
+
+# RandAugment rand-n2-m10-mstd0.5 as in the same code: operation, magnitude as a function of the level m in [0, 10], random sign.
+RANDAUGMENT = (
+    ("autocontrast", lambda m: 0, False), ("equalize", lambda m: 0, False), ("invert", lambda m: 0, False),
+    ("rotate", lambda m: 3 * m, True), ("posterize", lambda m: int(0.4 * m), False), ("solarize", lambda m: int(25.6 * m), False),
+    ("solarize_add", lambda m: int(11 * m), False), ("color", lambda m: 0.18 * m - 0.9, False),
+    ("contrast", lambda m: 0.18 * m - 0.9, False), ("brightness", lambda m: 0.18 * m - 0.9, False),
+    ("sharpness", lambda m: 0.18 * m - 0.9, False), ("shear_x", lambda m: 0.03 * m, True), ("shear_y", lambda m: 0.03 * m, True),
+    ("translate_x", lambda m: 0.045 * m, True), ("translate_y", lambda m: 0.045 * m, True),
+)
+
+
+def words(purpose: int, seed: int, epoch: int, n: int) -> np.ndarray:
+    """(n,) random 64-bit words, a pure function of (purpose, seed, epoch, position). Philox's raw output, which no library re-maps."""
+    return np.random.Philox(key=np.array([purpose << 32 | seed, epoch], dtype=np.uint64)).random_raw(n)
+
+
+def uniforms(aug_seed: int, epoch: int, n: int) -> np.ndarray:
+    """(n, COLUMNS) numbers in [0, 1): row i depends on (aug_seed, epoch, i) alone."""
+    return (words(VIEWS, aug_seed, epoch, n * COLUMNS) >> 11).reshape(n, COLUMNS) * 2.0**-53
+
+
+def permutation(order_seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order of the n examples in one epoch, a pure function of (order_seed, epoch)."""
+    return np.argsort(words(ORDER, order_seed, epoch, n), kind="stable")
+
+
+def affine(x: Tensor, fill: int, angle: float = 0.0, translate=(0, 0), shear=(0.0, 0.0), center=None) -> Tensor:
+    return F.affine(x, angle=angle, translate=list(translate), scale=1.0, shear=list(shear), center=center,
+                    interpolation=InterpolationMode.NEAREST, fill=float(fill))
+
+
+def operate(x: Tensor, name: str, magnitude: float, fill: int) -> Tensor:
+    """One operation with one signed magnitude on a group of images, uint8 (n, C, H, W)."""
+    side = x.shape[-1]
+    match name:
+        case "shear_x": return affine(x, fill, shear=(math.degrees(math.atan(magnitude)), 0.0), center=[0, 0])
+        case "shear_y": return affine(x, fill, shear=(0.0, math.degrees(math.atan(magnitude))), center=[0, 0])
+        case "translate_x": return affine(x, fill, translate=(int(magnitude * side), 0))
+        case "translate_y": return affine(x, fill, translate=(0, int(magnitude * side)))
+        case "rotate": return affine(x, fill, angle=magnitude)
+        case "color": return F.adjust_saturation(x, 1 + magnitude) if x.shape[1] == 3 else x
+        case "contrast": return F.adjust_contrast(x, 1 + magnitude)
+        case "brightness": return F.adjust_brightness(x, 1 + magnitude)
+        case "sharpness": return F.adjust_sharpness(x, 1 + magnitude)
+        case "posterize": return F.posterize(x, int(magnitude))
+        case "solarize": return F.solarize(x, magnitude) if magnitude <= 255 else x
+        case "solarize_add": return torch.where(x < 128, (x.int() + int(magnitude)).clamp(0, 255).to(torch.uint8), x)
+        case "autocontrast": return F.autocontrast(x)
+        case "equalize": return F.equalize(x)
+        case "invert": return F.invert(x)
+
+
+def in_groups(x: Tensor, operations: list[tuple[str, float]], choice: np.ndarray, fill: int) -> Tensor:
+    """Applies operations[choice[i]] to image i, or nothing where choice[i] is negative; images of one choice share a call."""
+    x = x.clone()
+    for c in np.unique(choice[choice >= 0]):
+        index = torch.from_numpy(np.flatnonzero(choice == c)).to(x.device)
+        x[index] = operate(x[index], *operations[c], fill)
+    return x
+
+
+def shift(x: Tensor, u: np.ndarray, limit: int) -> Tensor:
+    """Random crop after zero padding by `limit` pixels, i.e. a shift by up to +-limit in each direction."""
+    n, _, h, w = x.shape
+    padded = torch.nn.functional.pad(x, (limit,) * 4)
+    top, left = (torch.from_numpy((u[:, c] * (2 * limit + 1)).astype(np.int64)).to(x.device) for c in (DY, DX))
+    rows = (top[:, None] + torch.arange(h, device=x.device))[:, None, :, None]
+    cols = (left[:, None] + torch.arange(w, device=x.device))[:, None, None, :]
+    return padded[torch.arange(n, device=x.device)[:, None, None, None], torch.arange(x.shape[1], device=x.device)[:, None, None], rows, cols]
+
+
+def flip(x: Tensor, u: np.ndarray) -> Tensor:
+    return torch.where(torch.from_numpy(u[:, FLIP] < 0.5).to(x.device)[:, None, None, None], x.flip(-1), x)
+
+
+def autoaugment(x: Tensor, u: np.ndarray, fill: int, share: float = 1.0) -> Tensor:
+    """AutoAugment's CIFAR-10 policy; an image is touched with probability `share`."""
+    policy = (u[:, POLICY] * len(CIFAR10_POLICY)).astype(int)
+    for step, (chance, sign) in enumerate(((P1, SIGN1), (P2, SIGN2))):
+        lines = [line[step] for line in CIFAR10_POLICY]
+        operations = [(name, m) for name, _, m in lines] + [(name, -m if name in SIGNED else m) for name, _, m in lines]
+        hit = (u[:, TOUCH] < share) & (u[:, chance] < np.array([p for _, p, _ in lines])[policy])
+        x = in_groups(x, operations, np.where(hit, policy + len(lines) * (u[:, sign] < 0.5), -1), fill)
+    return x
+
+
+def randaugment(x: Tensor, u: np.ndarray, fill: int) -> Tensor:
+    """Two operations drawn with replacement, each applied with probability 1/2, level N(10, 0.5) clipped to [0, 10].
+
+    Levels are rounded to 0.1, so that images can share a call.
+    """
+    levels = [m / 10 for m in range(101)]
+    operations = [(name, s * magnitude(m)) for name, magnitude, signed in RANDAUGMENT for s in (1, -1 if signed else 1) for m in levels]
+    for op, chance, sign, level in ((OP1, P1, SIGN1, LEVEL1), (OP2, P2, SIGN2, LEVEL2)):
+        tenths = np.rint(np.clip(10 + 0.5 * ndtri(u[:, level]), 0, 10) * 10).astype(int)
+        line = (u[:, op] * len(RANDAUGMENT)).astype(int) * 2 + (u[:, sign] < 0.5)
+        x = in_groups(x, operations, np.where(u[:, chance] < 0.5, line * len(levels) + tenths, -1), fill)
+    return x
+
+
+def cutout(x: Tensor, u: np.ndarray, length: int) -> Tensor:
+    """Zeroes a square of side `length`, its centre uniform over the image, clipped at the border."""
+    h, w = x.shape[-2:]
+    outside = []
+    for column, size in ((CUT_Y, h), (CUT_X, w)):
+        centre = torch.from_numpy((u[:, column] * size).astype(np.int64)).to(x.device)[:, None]
+        place = torch.arange(size, device=x.device)[None]
+        outside.append((place < centre - length // 2) | (place >= centre - length // 2 + length))
+    return x * (outside[0][:, None, :, None] | outside[1][:, None, None, :])
+
+
+def augment(x: Tensor, view: View, u: np.ndarray) -> Tensor:
+    """The view of uint8 images (n, C, H, W) that their rows of uniform numbers (n, COLUMNS) describe, same shape.
+
+    clean        the images
+    base         random shift by up to 2 px in 28 (zero padding): the denominator of the published Affinity code
+    weak         base + horizontal flip
+    strong       weak + AutoAugment on a share `strength` of the images + cutout of 2 px in 28; strength 0 is weak + cutout
+    autoaugment  weak + AutoAugment with grey fill + cutout, every image (Guo et al.'s CIFAR recipe, on our crop)
+    randaugment  weak + RandAugment n2-m10-mstd0.5 (Guo et al.'s ImageNet recipe, on our crop)
+    The official cutout is 16 of 224 px, the same share of the side as 2 of 28.
+    """
+    if view.name == "clean":
+        return x
+    side = x.shape[-1]
+    x = shift(x, u, max(1, round(side / 14)))
+    if view.name == "base":
+        return x
+    x = flip(x, u)
+    match view.name:
+        case "strong": x = cutout(autoaugment(x, u, 0, view.strength), u, max(1, round(side / 14)))
+        case "autoaugment": x = cutout(autoaugment(x, u, 128), u, max(1, round(side / 14)))
+        case "randaugment": x = randaugment(x, u, 124)
+    return x
+
+
+@lru_cache(maxsize=4)
+def images(data: Data, split: str, device: str) -> Tensor:
+    """The split's images on the device, uint8 (n, C, H, W)."""
+    return torch.tensor(getattr(load(data), f"{split}_x"), device=device)
+
+
+def several(data: Data, split: str, view: View, aug_seed: int, epochs: range, device: str) -> Tensor:
+    """The view in several epochs, uint8 (epochs, n, C, H, W), in one go: the more images share a call, the faster."""
+    x = images(data, split, device)
+    u = np.concatenate([uniforms(aug_seed, e, len(x)) for e in epochs])
+    return augment(x.repeat(len(epochs), 1, 1, 1), view, u).view(len(epochs), *x.shape)
+
+
+kept = lru_cache(maxsize=32)(several)
+
+
+def epoch_view(data: Data, split: str, view: View, aug_seed: int, epoch: int, device: str = "cpu") -> Tensor:
+    """The view of a split in one epoch, uint8 (n, C, H, W). Of small data, a block of epochs is made at once and kept for the next student."""
+    if view.name == "clean":
+        return images(data, split, device)
+    if images(data, split, device).numel() > 2**20:
+        return several(data, split, view, aug_seed, range(epoch, epoch + 1), device)[0]
+    first = epoch - epoch % BLOCK
+    return kept(data, split, view, aug_seed, range(first, first + BLOCK), device)[epoch - first]
+
+
+def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """(x / 255 - mean) / std per channel, uint8 (n, C, H, W) -> float32 in channels_last layout."""
+    shape = (1, -1, 1, 1)
+    scale = torch.tensor([1 / (255 * s) for s in std], device=x.device).view(shape)
+    offset = torch.tensor([-m / s for m, s in zip(mean, std)], device=x.device).view(shape)
+    return torch.addcmul(offset, x.to(torch.float32), scale).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,105 @@
+"""Gate after the HTML build: what Sphinx does not notice even with -n -W.
+
+Checks the executed chapters for failed cells, every page for links, anchors and images that lead nowhere and for images
+without a text alternative, and, where Chromium is installed, that MathJax typesets all mathematics. Prints one line per
+fault and returns 1 when there is any.
+
+    python scripts/check_book.py [BOOK = _build/html]
+"""
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def check_chapters(folder: Path) -> list[str]:
+    """Executed notebooks with an error output, or with a code cell that was never run."""
+    faults = []
+    for path in sorted(folder.glob("*.ipynb")):
+        for i, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+            if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
+                continue
+            errors = [f"{o['ename']}: {o['evalue']}" for o in cell["outputs"] if o["output_type"] == "error"]
+            faults += [f"{path.name}, cell {i}: {error}" for error in errors]
+            if cell["execution_count"] is None and not errors:
+                faults.append(f"{path.name}, cell {i}: not executed")
+    return faults
+
+
+def read_pages(book: Path) -> dict[Path, BeautifulSoup]:
+    pages = [p for p in sorted(book.rglob("*.html")) if not {"_static", "_sources"} & set(p.relative_to(book).parts)]
+    return {page: BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser") for page in pages}
+
+
+def check_references(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+    """Every href and src that stays inside the book must name a file, and an id in it where there is a #."""
+    ids = {page: {node["id"] for node in soup.find_all(id=True)} for page, soup in pages.items()}
+    faults = []
+    for page, soup in pages.items():
+        for node in soup.find_all(["a", "link", "script", "img", "source", "iframe"]):
+            address = node.get("href") or node.get("src")
+            parts = urlsplit(address or "")
+            if not address or parts.scheme or parts.netloc:
+                continue
+            target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+            fragment = unquote(parts.fragment)
+            if not target.is_file():
+                faults.append(f"{page.relative_to(book)}: {address} is not in the book")
+            elif fragment and target in ids and fragment not in ids[target]:
+                faults.append(f"{page.relative_to(book)}: {address} has no such anchor")
+    return faults
+
+
+def check_alternatives(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+    """Every image of the content needs an alt text; Sphinx fills a missing one with the file's address."""
+    faults = []
+    for page, soup in pages.items():
+        for image in soup.select("article img, main img"):
+            alt, src = image.get("alt", "").strip(), image.get("src", "")
+            if not alt or alt == src or Path(alt).suffix in (".svg", ".png", ".jpeg", ".jpg"):
+                faults.append(f"{page.relative_to(book)}: image {src[:60]} has no text alternative")
+    return faults
+
+
+def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+    """After scripts have run, each formula is one mjx-container and none holds an error."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        print("check_book: no Chromium, so the typesetting of formulas is not checked")
+        return []
+    faults = []
+    for page, soup in pages.items():
+        formulas = len(soup.select(".math"))
+        if not formulas:
+            continue
+        dom = subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom", page.as_uri()],
+                             capture_output=True, text=True, timeout=120).stdout
+        typeset = BeautifulSoup(dom, "html.parser")
+        name = page.relative_to(book)
+        if (found := len(typeset.select(".math mjx-container"))) != formulas:
+            faults.append(f"{name}: {formulas} formulas, {found} typeset")
+        faults += [f"{name}: formula: {node['data-mjx-error']}" for node in typeset.select("[data-mjx-error]")]
+    return faults
+
+
+def main(book: Path) -> int:
+    if not (book / "index.html").is_file():
+        print(f"check_book: {book} holds no built book; run make book first")
+        return 1
+    book = book.resolve()
+    pages = read_pages(book)
+    faults = check_chapters(ROOT / "book" / "chapters")
+    for check in (check_references, check_alternatives, check_mathematics):
+        faults += check(book, pages)
+    print(*faults, f"check_book: {len(pages)} pages, {len(faults)} faults", sep="\n")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "_build" / "html"))

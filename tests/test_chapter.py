@@ -1,0 +1,258 @@
+"""A chapter's parameters, page blocks and execution, on a tiny chapter made here."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import nbformat
+import papermill
+import pandas
+import pytest
+from click.testing import CliRunner
+from nbformat.v4 import new_code_cell, new_notebook
+from papermill.cli import papermill as papermill_command
+from pydantic import Field
+
+from kdcore import chapter
+
+ROOT = Path(__file__).parents[1]
+
+DECLARED = """\
+dataset: str = "digits"  # which images
+student: str = "resnet-8-16-32"  # network that is distilled
+temperature: float = 4.0  # softens both outputs
+seeds: int = 2  # independent students
+loss: str = "kl"  # what pulls the student
+strengths: list = [0.0, 0.5]  # augmentation strengths
+"""
+READ = """\
+from typing import Literal
+from pydantic import Field
+from kdcore import chapter
+class Parameters(chapter.Parameters):
+    dataset: chapter.ImageDataset
+    student: chapter.ModelName
+    temperature: float = Field(gt=0)
+    seeds: int = Field(ge=1, le=200)
+    loss: Literal["kl", "mse"]
+    strengths: list[float]
+p = chapter.read(Parameters, globals())
+chapter.table(p, "tiny")
+"""
+WORK = """\
+import sys, warnings, numpy, ipywidgets
+from tqdm import tqdm
+for _ in tqdm(range(3), desc="training"): print("epoch", flush=True)
+chapter.glue("mean_temperature", numpy.float64(p.temperature))
+slider = ipywidgets.IntSlider(value=p.seeds)
+ipywidgets.VBox([slider])
+"""
+ROWS = [
+    {"spec": "a" * 64, "date": "2026-01-02T03:04", "seconds": 30.0},
+    {"spec": "b" * 64, "date": "2026-01-03T03:04", "seconds": 10.0},
+    {"spec": "b" * 64, "date": "2026-01-03T04:04", "seconds": 12.0},
+]
+RECORD = {"commit": "c0ffee", "torch": "2.13.0", "python": "3.11.7", "cpu": "a <fast> CPU", "threads": 1}
+ROWS = [{"spec": row["spec"], "provenance": RECORD | row} for row in ROWS]
+END = f'import pandas\nchapter.provenance(p, pandas.DataFrame({ROWS!r}), chapter="tiny")'
+
+
+class Small(chapter.Parameters):
+    dataset: chapter.ImageDataset
+    student: chapter.ModelName
+    temperature: float = Field(gt=0)
+    seeds: int = Field(ge=1, le=200)
+    loss: Literal["kl", "mse"]
+    strengths: list[float]
+
+
+GOOD = {
+    "dataset": "digits", "student": "resnet-8-16-32", "temperature": 4.0, "seeds": 2, "loss": "kl", "strengths": [0.0, 0.5],
+}  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with notebooks/tiny.ipynb and a published preset, and execute_chapter.py at work in it."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "presets" / "published").mkdir(parents=True)
+    (tmp_path / "presets" / "published" / "tiny.yaml").write_text("seeds: 5\ntemperature: 2\n")
+    cells = [new_code_cell(source) for source in (DECLARED, READ, WORK, END)]
+    cells[0].metadata["tags"] = ["parameters"]
+    nb = new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    nbformat.write(nb, tmp_path / "notebooks" / "tiny.ipynb")
+    monkeypatch.chdir(tmp_path / "notebooks")
+    return tmp_path
+
+
+@pytest.fixture
+def execute(project, monkeypatch):
+    source = importlib.util.spec_from_file_location("execute_chapter", ROOT / "scripts" / "execute_chapter.py")
+    script = importlib.util.module_from_spec(source)
+    source.loader.exec_module(script)
+    monkeypatch.setattr(script, "ROOT", project)
+    return lambda *arguments: script.main(["tiny", *map(str, arguments)])
+
+
+def refusal(**changes):
+    with pytest.raises(chapter.ParameterError) as caught:
+        chapter.read(Small, GOOD | changes)
+    return str(caught.value)
+
+
+def test_import_is_light():
+    code = "import sys, kdcore.chapter; print([m for m in ('torch', 'timm', 'pandas', 'sklearn') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_values_are_read_and_converted():
+    # In, Out, private names and anything that is not plain data belong to IPython and the imports.
+    p = chapter.read(Small, GOOD | {"temperature": 10, "strengths": [1, "1e-3"], "In": [""], "_x": 1, "json": json})
+    assert (p.temperature, p.strengths, p.seeds) == (10.0, [1.0, 0.001], 2)
+    assert isinstance(p.temperature, float)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"seeds": 0}, "seeds = 0: must be at least 1."),
+        ({"seeds": 201}, "seeds = 201: must be at most 200."),
+        ({"seeds": "abc"}, "seeds = 'abc': must be a whole number."),
+        ({"seeds": 2.5}, "seeds = 2.5: must be a whole number."),
+        ({"seeds": True}, "seeds = True: must be a number."),
+        ({"temperature": 0}, "temperature = 0: must be greater than 0.0."),
+        ({"temperature": float("nan")}, "temperature = nan: must be a finite number."),
+        ({"loss": "l2"}, "loss = 'l2': must be 'kl' or 'mse'."),
+        ({"dataset": 5}, "dataset = 5: must be text."),
+        ({"strengths": [0.5, "x"]}, "strengths[1] = 'x': must be a number."),
+        ({"strengths": 0.5}, "strengths = 0.5: must be a list."),
+    ],
+)
+def test_refusals_are_one_sentence(changes, sentence):
+    assert refusal(**changes) == sentence
+
+
+def test_all_problems_are_named_at_once():
+    lines = refusal(seeds=0, temprature=5, loss="l2").splitlines()
+    assert lines[0] == (
+        "temprature is not a parameter of this chapter; did you mean temperature? "
+        "Allowed: dataset, student, temperature, seeds, loss, strengths."
+    )
+    assert [line.split()[0] for line in lines] == ["temprature", "seeds", "loss"]
+    without = {name: value for name, value in GOOD.items() if name != "seeds"}
+    with pytest.raises(chapter.ParameterError, match="^seeds has no value: the parameters cell must assign it.$"):
+        chapter.read(Small, without)
+
+
+def test_unknown_data_set_and_model():
+    assert refusal(dataset="nowhere").startswith("dataset = 'nowhere': ")
+    assert refusal(student="resnet-9").startswith("student = 'resnet-9': ")
+
+
+def test_second_run_of_the_cell_ignores_variables_of_later_cells():
+    first = chapter.read(Small, GOOD)
+    assert chapter.read(Small, GOOD | {"p": first, "epoch": 3, "seeds": 7}).seeds == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, "quick"),
+        ({"seeds": 5, "temperature": 2.0}, "published"),
+        ({"seeds": 5, "temperature": 5.0}, "custom: published with temperature = 5.0"),
+        ({"strengths": [0.25], "loss": "mse"}, "custom: quick with loss = mse, strengths = [0.25]"),
+    ],
+)
+def test_printed_command_rebuilds_the_page(project, monkeypatch, changes, label):
+    p = chapter.read(Small, GOOD | changes)
+    said, command = chapter.origin(p, "tiny")
+    assert said == label
+    (project / "book" / "chapters").mkdir(parents=True)
+    monkeypatch.chdir(project)
+    # The shell splits the command, papermill reads it; --prepare-only injects and runs nothing.
+    words = subprocess.run(["sh", "-c", f'printf "%s\\n" {command}'], capture_output=True, text=True).stdout.splitlines()
+    ran = CliRunner().invoke(papermill_command, [*words[1:], "--prepare-only"])
+    assert ran.exit_code == 0, ran.output
+    injected = nbformat.read("book/chapters/tiny.ipynb", 4).metadata.papermill.parameters
+    assert chapter.read(Small, GOOD | dict(injected)) == p
+
+
+def test_table_shows_value_default_range_and_the_comment(project):
+    page = chapter.table(chapter.read(Small, GOOD | {"seeds": 9}), "tiny").data
+    row = next(line for line in page.splitlines() if "<code>seeds</code>" in line)
+    assert re.findall("<td>(.*?)</td>", row) == ["9", "2", "whole number ≥ 1 ≤ 200", "independent students"]
+    assert page.count("<tr>") == 1 + len(GOOD)
+
+
+def test_provenance_names_the_runs(project):
+    page = chapter.provenance(chapter.read(Small, GOOD), pandas.DataFrame(ROWS), chapter="tiny").data
+    assert "2 runs, 2026-01-02, 2026-01-03" in page and "42 s" in page  # the run measured twice counts once
+    assert "a &lt;fast&gt; CPU" in page and "a" * 64 in page and "c0ffee" in page
+    empty = chapter.provenance(chapter.read(Small, GOOD), pandas.DataFrame(), chapter="tiny").data
+    assert "papermill notebooks/tiny.ipynb" in empty and "Measured" not in empty
+
+
+def test_two_runs_give_the_same_bytes(project, execute, capfd):
+    execute("--preset", "published", "-p", "temperature", "5")
+    target = project / "book" / "chapters" / "tiny.ipynb"
+    first = target.read_bytes()
+    said = capfd.readouterr()
+    assert "training: 100%" in said.err and str(target) in said.out  # progress reached the terminal
+    execute("--preset", "published", "-p", "temperature", "5")
+    assert target.read_bytes() == first
+
+    nb = nbformat.reads(first.decode(), 4)
+    nbformat.validate(nb)
+    _, injected, read, work, end = nb.cells
+    assert "custom: published with temperature = 5.0" in end.outputs[0].data["text/html"]
+    assert "seeds = 5" in injected.source and "remove-cell" in injected.metadata.tags
+    assert [o.name for o in work.outputs if o.output_type == "stream"] == ["stdout"]
+    assert work.outputs[0].text == "epoch\n" * 3
+    glued = next(o for o in work.outputs if "scrapbook" in o.get("metadata", {}))
+    assert glued.data["application/papermill.record/text/plain"] == "5.0"  # no np.float64(5.0)
+    view = work.outputs[-1].data["application/vnd.jupyter.widget-view+json"]["model_id"]
+    assert view in nb.metadata.widgets["application/vnd.jupyter.widget-state+json"].state
+
+
+def test_in_place_refreshes_the_source_only_on_success(project, execute):
+    source = project / "notebooks" / "tiny.ipynb"
+    before = nbformat.read(source, 4)
+    execute("--in-place")
+    nb = nbformat.read(source, 4)
+    assert [(c.id, c.source) for c in nb.cells] == [(c.id, c.source) for c in before.cells]
+    assert [c.execution_count for c in nb.cells] == [1, 2, 3, 4] and "quick" in nb.cells[3].outputs[0].data["text/html"]
+
+    nb.cells[2].source = "raise RuntimeError('no memory left')"
+    nbformat.write(nb, source)
+    committed = source.read_bytes()
+    with pytest.raises(SystemExit, match=r"(?s)tiny: cell \[3\] failed.*RuntimeError: no memory left"):
+        execute("--in-place")
+    assert source.read_bytes() == committed and len(list(source.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-p", "temprature", "5"], "tiny has no parameter temprature. Parameters: dataset, student, temperature, "),
+        (["--preset", "publshed"], "tiny has no preset publshed. Presets: quick, published."),
+        (["--in-place", "-p", "seeds", "3"], "--in-place keeps the outputs of the defaults"),
+    ],
+)
+def test_nothing_starts_with_a_mistyped_request(execute, arguments, message):
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        execute(*arguments)
+
+
+def test_papermill_itself_is_stopped_within_two_seconds(project):
+    """papermill only logs unknown names: the chapter refuses them, with a message and no stack, before torch is loaded."""
+    page = project / "out.ipynb"
+    with pytest.raises(papermill.PapermillExecutionError) as caught:
+        papermill.execute_notebook("tiny.ipynb", page, {"temprature": 5, "seeds": 0}, progress_bar=False)
+    assert caught.value.ename == "ParameterError" and len(caught.value.traceback) == 3
+    assert "did you mean temperature?" in caught.value.evalue and "seeds = 0: must be at least 1." in caught.value.evalue
+    failed = next(c for c in nbformat.read(page, 4).cells if c.metadata.get("papermill", {}).get("exception"))
+    assert failed.source == READ and failed.metadata.papermill.duration < 2

@@ -1,0 +1,341 @@
+"""Data sets: the embedded images bit for bit, draws as pure functions of a seed, readers on tiny files in the true on-disk format."""
+import gzip
+import hashlib
+import importlib.util
+import json
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kdcore import data
+from kdcore.spec import Data
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load(name, n_train=None, n_test=None, seed=0, imbalance=1.0):
+    return data.load(SimpleNamespace(name=name, n_train=n_train, n_test=n_test, seed=seed, imbalance=imbalance))
+
+
+def run_python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+
+def fingerprint(x):
+    """sha256 of each image, as a set: which images are there, whatever their order."""
+    return {hashlib.sha256(image.tobytes()).hexdigest() for image in x}
+
+
+# ---- embedded images -------------------------------------------------------------------------------------------------------------------
+
+def test_embedded_fashion_mnist_is_bit_exact_and_quick():
+    data._whole.cache_clear()
+    start = time.process_time()
+    whole = data._whole("fashion_mnist", "")
+    assert time.process_time() - start < 1.0  # 0.2 s measured; the margin is for a busy machine
+    recorded = json.loads((data.EMBEDDED / "sha256.json").read_text())
+    for part, x, y in (("train", whole.train_x, whole.train_y), ("test", whole.test_x, whole.test_y)):
+        assert x.shape == (10_000, 1, 28, 28)
+        assert hashlib.sha256(x.tobytes()).hexdigest() == recorded[f"{part}_images"]
+        assert hashlib.sha256(y.astype(np.uint8).tobytes()).hexdigest() == recorded[f"{part}_labels"]
+    assert whole.train_y[:5].tolist() == [9, 0, 0, 3, 0] and np.bincount(whole.test_y).tolist() == [1000] * 10
+    assert len(fingerprint(whole.train_x) | fingerprint(whole.test_x)) == 20_000  # no image twice, none in both parts
+
+
+def test_embedded_files_are_small_and_carry_their_licence():
+    assert sum(f.stat().st_size for f in data.EMBEDDED.iterdir()) < 9e6
+    licence = (data.EMBEDDED / "LICENSE").read_text()
+    assert "MIT License" in licence and "Zalando" in licence and "1708.07747" in licence
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_embedding_script_round_trip(tmp_path, monkeypatch, packed):
+    spec = importlib.util.spec_from_file_location("embed", ROOT / "scripts" / "embed_fashion_mnist.py")
+    embed = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(embed)
+    x, y = write_fashion(tmp_path, packed=packed)
+    embed.main(tmp_path, tmp_path / "out", n_train=7)
+    monkeypatch.setattr(data, "EMBEDDED", tmp_path / "out")
+    for part, n in (("train", 7), ("test", 6)):
+        images, labels = data._embedded(part)
+        assert (images[:, 0] == x[part][:n]).all() and (labels == y[part][:n]).all() and len(images) == n
+
+
+# ---- what load promises ----------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name, n, shape", [("digits", (1297, 500), (1, 8, 8)), ("fashion_mnist", (10_000, 10_000), (1, 28, 28))])
+def test_arrays(name, n, shape):
+    d = load(name)
+    for x, y, count in ((d.train_x, d.train_y, n[0]), (d.test_x, d.test_y, n[1])):
+        assert x.shape == (count, *shape) and x.dtype == np.uint8 and x.flags.c_contiguous and x.max() == 255 and x.min() == 0
+        assert y.shape == (count,) and y.dtype == np.int64 and set(y.tolist()) == set(range(len(d.classes)))
+        with pytest.raises(ValueError, match="read-only"):
+            x[0] = 0
+    # the fixed scale is the one of the complete training set: exact for digits, within sampling error for the embedded part
+    tolerance = 5e-5 if name == "digits" else 2e-3
+    assert (d.train_x / 255).mean() == pytest.approx(d.mean[0], abs=tolerance)
+    assert (d.train_x / 255).std() == pytest.approx(d.std[0], abs=tolerance)
+
+
+def test_digits_keep_all_seventeen_levels_and_the_split_is_fixed():
+    from sklearn.datasets import load_digits
+
+    d, original = load("digits"), load_digits()
+    everything = np.concatenate([d.train_x, d.test_x])[:, 0]
+    assert len(np.unique(everything)) == 17
+    back = np.rint(everything.reshape(-1, 64) * (16 / 255))
+    pairs = sorted(zip(back.tolist(), np.r_[d.train_y, d.test_y].tolist()))
+    assert pairs == sorted(zip(original.data.tolist(), original.target.tolist()))
+    assert (load("digits", seed=5).test_x == d.test_x).all()
+    assert data.permutation(data.DIGITS_SPLIT, 0, 1797)[:4].tolist() == GOLDEN_SPLIT
+
+
+def test_spec_data_is_accepted_and_results_are_cached():
+    plain = load("fashion_mnist", n_train=30, n_test=20, seed=4)
+    assert data.load(Data(name="fashion_mnist", n_train=30, n_test=20, seed=4)) is plain
+
+
+# ---- draws -----------------------------------------------------------------------------------------------------------------------------
+
+GOLDEN_DRAW = [9787, 984, 1278, 7202, 3232]  # a pure function of the seed: these never change
+GOLDEN_SPLIT = [1718, 1506, 7, 1217]
+
+
+def test_draws_are_nested_seeded_and_reproducible():
+    small, large, everything = (load("fashion_mnist", n) for n in (200, 1000, None))
+    other = load("fashion_mnist", 200, seed=1)
+    assert (small.train_x == large.train_x[:200]).all() and (large.train_y == everything.train_y[:1000]).all()
+    assert len(fingerprint(large.train_x)) == 1000  # without replacement
+    assert len(fingerprint(small.train_x) & fingerprint(other.train_x)) < 20  # another seed draws others (4 expected by chance)
+    whole = data._whole("fashion_mnist", "")
+    assert data.permutation(data.DRAW, 0, 10_000)[:5].tolist() == GOLDEN_DRAW
+    assert (small.train_x[:5] == whole.train_x[GOLDEN_DRAW]).all() and (small.train_y[:5] == whole.train_y[GOLDEN_DRAW]).all()
+
+
+def test_permutation_is_one_and_its_streams_are_separate():
+    for n in (1, 2, 1000):
+        assert sorted(data.permutation(data.DRAW, 3, n)) == list(range(n))
+    assert (data.permutation(data.DRAW, 0, 1000) != data.permutation(data.DIGITS_SPLIT, 0, 1000)).any()
+
+
+def test_test_images_are_the_first_ones_whatever_the_seed():
+    a, b = load("fashion_mnist", 10, n_test=100, seed=0), load("fashion_mnist", 10, n_test=100, seed=9)
+    assert (a.test_x == b.test_x).all() and (a.test_y == load("fashion_mnist", 10).test_y[:100]).all() and len(a.test_y) == 100
+
+
+@pytest.mark.parametrize("ratio, images", [(10, 19_573), (50, 12_608), (100, 10_847)])
+def test_long_tail_gives_the_published_cifar100_sizes(ratio, images):
+    counts = data.long_tail(500, 100, ratio)
+    assert counts.sum() == images and counts[0] == 500 and counts[-1] == 500 // ratio and (np.diff(counts) <= 0).all()
+    if ratio == 100:
+        assert counts[:5].tolist() == [500, 477, 455, 434, 415] and counts[-5:].tolist() == [6, 5, 5, 5, 5]
+
+
+def test_long_tail_ends_are_exact():
+    for n in range(1, 500):
+        assert data.long_tail(n, 10, n).tolist()[::9] == [n, 1]
+
+
+def test_imbalanced_training_set():
+    full, tail = load("fashion_mnist", seed=2), load("fashion_mnist", seed=2, imbalance=20)
+    counts = data.long_tail(942, 10, 20)  # 942: the smallest class among the embedded training images
+    assert np.bincount(tail.train_y).tolist() == counts.tolist()
+    for c in (0, 9):  # each class keeps the beginning of its own order
+        assert (tail.train_x[tail.train_y == c] == full.train_x[full.train_y == c][: counts[c]]).all()
+    assert (load("fashion_mnist", 300, seed=2, imbalance=20).train_x == tail.train_x[:300]).all()  # n_train draws from the long tail
+    assert (tail.test_y == full.test_y).all()
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("arguments, words", [
+    (dict(name="mnist"), ["'mnist'", "digits", "cifar100"]),
+    (dict(name="digits", n_train=1298), ["n_train = 1298", "1297"]),
+    (dict(name="digits", n_train=0), ["n_train = 0", "1 to 1297"]),
+    (dict(name="digits", n_test=501), ["n_test = 501", "500"]),
+    (dict(name="digits", imbalance=0.5), ["imbalance = 0.5", "1 or more"]),
+    (dict(name="digits", imbalance=float("nan")), ["imbalance = nan"]),
+    (dict(name="digits", imbalance=900.0), ["imbalance = 900", "at most"]),
+    (dict(name="fashion_mnist", imbalance=10.0, n_train=5000), ["n_train = 5000", str(data.long_tail(942, 10, 10).sum())]),
+])
+def test_bad_input_names_the_value_and_what_is_allowed(arguments, words):
+    with pytest.raises(ValueError) as caught:
+        load(**arguments)
+    assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", data.NAMES[2:])
+def test_absent_files_say_what_where_and_how(name, tmp_path, monkeypatch):
+    monkeypatch.delenv("KDCORE_DOWNLOAD", raising=False)
+    monkeypatch.delenv("KDCORE_DATA", raising=False)
+    with pytest.raises(ValueError, match=f"{name}.*set KDCORE_DATA.*KDCORE_DOWNLOAD=1"):
+        data.check(name)
+    monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
+    with pytest.raises(ValueError) as caught:
+        load(name)
+    assert all(word in str(caught.value) for word in (name, str(tmp_path), *data.FILES[name], "KDCORE_DOWNLOAD=1"))
+
+
+def test_a_missing_embedded_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "EMBEDDED", tmp_path)
+    with pytest.raises(ValueError, match="fashion_mnist.*train-images.png.*install"):
+        data.check("fashion_mnist")
+
+
+# ---- torchvision's readers, on tiny files in the true format -----------------------------------------------------------------------------
+
+def write_fashion(folder, packed=False):
+    """The four idx files with 12 training and 6 test images; returns (images, labels), each a dict by part."""
+    rng, x, y = np.random.default_rng(0), {}, {}
+    for part, prefix, n in (("train", "train", 12), ("test", "t10k", 6)):
+        x[part], y[part] = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10
+        for kind, array in (("images-idx3", x[part]), ("labels-idx1", y[part])):
+            raw = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
+            path = folder / f"{prefix}-{kind}-ubyte{'.gz' if packed else ''}"
+            path.write_bytes(gzip.compress(raw) if packed else raw)
+    return x, y
+
+
+def write_cifar(root, name):
+    """Batches of 8 training images each and 8 test images: rows of 3,072 bytes, red then green then blue. Returns ({file: md5}, rows, labels)."""
+    rng, sums, rows, labels = np.random.default_rng(1), {}, [], []
+    fine = name == "cifar100"
+    for file in data.FILES[name]:
+        if file.endswith("meta"):
+            content = {"fine_label_names" if fine else "label_names": [f"class {i}" for i in range(100 if fine else 10)]}
+        else:
+            rows.append(rng.integers(0, 256, (8, 3072), dtype=np.uint8))
+            labels.append(rng.integers(0, 10, 8).tolist())
+            content = {"data": rows[-1], "fine_labels" if fine else "labels": labels[-1]}
+        (root / file).parent.mkdir(exist_ok=True)
+        (root / file).write_bytes(pickle.dumps(content, protocol=2))
+        sums[Path(file).name] = hashlib.md5((root / file).read_bytes()).hexdigest()
+    return sums, rows, labels
+
+
+def expect_md5(monkeypatch, reader, sums):
+    """torchvision compares each file with the md5 of the real one; in these tests, with the md5 of the tiny one."""
+    for attribute in ("train_list", "test_list"):
+        monkeypatch.setattr(reader, attribute, [[file, sums[file]] for file, _ in getattr(reader, attribute)])
+    monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": sums[reader.meta["filename"]]})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
+    monkeypatch.delenv("KDCORE_DOWNLOAD", raising=False)
+    return tmp_path
+
+
+def test_fashion_mnist_full(folder):
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    x, y = write_fashion(raw)
+    whole, drawn = data._whole("fashion_mnist_full", str(folder)), load("fashion_mnist_full", n_train=5, seed=1)
+    assert (whole.train_x[:, 0] == x["train"]).all() and (whole.test_x[:, 0] == x["test"]).all() and (whole.train_y == y["train"]).all()
+    assert (drawn.train_x == whole.train_x[data.permutation(data.DRAW, 1, 12)[:5]]).all() and whole.classes == data.FASHION
+
+
+def test_a_truncated_file_of_fashion_mnist_is_refused(folder):
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    write_fashion(raw)
+    images = raw / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="fashion_mnist_full.*damaged"):
+        load("fashion_mnist_full")
+
+
+@pytest.mark.parametrize("name, reader", [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
+def test_cifar(folder, monkeypatch, name, reader):
+    from kdcore._torchvision import torchvision
+
+    sums, rows, labels = write_cifar(folder, name)
+    with pytest.raises(ValueError, match=f"{name}.*damaged or altered"):  # not the published md5
+        load(name)
+    expect_md5(monkeypatch, getattr(torchvision.datasets, reader), sums)
+    d = data._whole(name, str(folder))
+    assert (d.train_x.reshape(-1, 3072) == np.concatenate(rows[:-1])).all() and (d.test_x.reshape(-1, 3072) == rows[-1]).all()
+    assert d.train_x.shape[1:] == (3, 32, 32) and d.train_x.flags.c_contiguous and len(d.mean) == len(d.std) == 3
+    assert d.train_y.tolist() == sum(labels[:-1], []) and d.test_y.tolist() == labels[-1] and d.classes[3] == "class 3"
+    assert load(name, n_train=4).train_x.flags.c_contiguous
+
+
+def test_nothing_is_downloaded_unless_asked(folder, monkeypatch):
+    from kdcore._torchvision import torchvision
+
+    asked = []
+
+    def fetch(self):
+        asked.append(self.root)
+        sums, _, _ = write_cifar(folder, "cifar10")
+        expect_md5(monkeypatch, torchvision.datasets.CIFAR10, sums)
+
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", fetch)
+    with pytest.raises(ValueError, match="is not here"):
+        load("cifar10")
+    assert asked == []
+    monkeypatch.setenv("KDCORE_DOWNLOAD", "1")
+    assert len(load("cifar10").train_y) == 40 and asked == [str(folder)]
+
+    def fail(self):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torchvision.datasets.CIFAR100, "download", fail)
+    with pytest.raises(ValueError, match="cifar100.*could not be downloaded.*no route to host"):
+        load("cifar100")
+
+
+# ---- imports ---------------------------------------------------------------------------------------------------------------------------
+
+def test_data_loads_without_torch():
+    done = run_python(
+        "import sys; from types import SimpleNamespace as S; from kdcore import data\n"
+        "data.load(S(name='fashion_mnist', n_train=9, n_test=9, seed=0, imbalance=1.0))\n"
+        "data.check('digits')\n"
+        "assert 'torch' not in sys.modules and 'torchvision' not in sys.modules"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+SHIM_NEEDED = """
+try:
+    import torchvision  # fails beside a CPU-only torch, and leaves half of itself behind
+except RuntimeError:
+    pass
+from kdcore import _torchvision
+from kdcore._torchvision import torchvision
+import timm
+from torchvision.transforms.v2 import functional as F
+assert (_torchvision.SHIM is None) == torchvision.extension._has_ops()  # declared exactly where torchvision's own did not load
+assert F.horizontal_flip(torch.arange(3.0)[None, None]).flatten().tolist() == [2, 1, 0]
+"""
+
+# Stand-in for a torchvision whose operators load: somebody else has declared them, and a second declaration would be an error.
+SHIM_NOT_NEEDED = """
+if torch.version.cuda is None:
+    own = torch.library.Library("torchvision", "DEF")
+    own.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    own.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from kdcore import _torchvision
+assert _torchvision.SHIM is None and _torchvision.torchvision.datasets.CIFAR10
+"""
+
+
+def test_torchvision_shim_in_fresh_processes():
+    done = run_python(  # torch is imported once, then each case has a process of its own
+        "import os, sys, traceback, torch\n"
+        f"for case in ({SHIM_NEEDED!r}, {SHIM_NOT_NEEDED!r}):\n"
+        "    if os.fork() == 0:\n"
+        "        try:\n            exec(case)\n            code = 0\n"
+        "        except BaseException:\n            traceback.print_exc()\n            code = 1\n"
+        "        sys.stderr.flush()\n        os._exit(code)\n"
+        "    assert os.wait()[1] == 0, case\n"
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,132 @@
+"""Figures: readable in both schemes and with colour-blindness, the same bytes every time, one text alternative."""
+import itertools
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from kdcore import figures
+
+PAGES = {"light": "#ffffff", "dark": "#14181e"}
+
+# Colour vision deficiencies at full severity, linear RGB: Machado, Oliveira and Fernandes (2009), table 1
+SEEN = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def linear(colour):
+    c = np.array([int(colour[i:i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(a, b):
+    """WCAG contrast ratio of two colours, 1 to 21."""
+    high, low = sorted((linear(c) @ [0.2126, 0.7152, 0.0722] for c in (a, b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def oklab(rgb):
+    """Perceptual coordinates of linear RGB (Ottosson 2020); black to white is a distance of 1."""
+    lms = np.array([[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+                    [0.0883024619, 0.2817188376, 0.6299787005]]) @ np.clip(rgb, 0, 1)
+    return np.array([[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],
+                     [0.0259040371, 0.7827717662, -0.8086757660]]) @ np.cbrt(lms)
+
+
+def picture(alt="A line that rises from 0 to 1."):
+    figures.style()
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1], color=figures.COLOUR["one-hot"], label="one-hot")
+    ax.plot([0, 1], [1, 0], color=figures.COLOUR["weak view"], label=r"$\tau$")
+    ax.legend()
+    return figures.show(fig, alt)
+
+
+@pytest.mark.parametrize("scheme", PAGES)
+def test_every_colour_stands_out_from_both_pages(scheme):
+    ink = {"light": figures.INK_LIGHT, "dark": figures.INK_DARK}[scheme]
+    assert contrast(ink, PAGES[scheme]) >= 7
+    for name, colour in figures.COLOUR.items():
+        assert contrast(ink if colour == figures.INK else colour, PAGES[scheme]) >= 3, name
+
+
+@pytest.mark.parametrize("eye", SEEN)
+def test_colours_differ_also_with_colour_blindness(eye):
+    for ink in (figures.INK_LIGHT, figures.INK_DARK):
+        seen = {name: oklab(np.array(SEEN[eye]) @ linear(ink if c == figures.INK else c)) for name, c in figures.COLOUR.items()}
+        for a, b in itertools.combinations(seen, 2):
+            assert np.linalg.norm(seen[a] - seen[b]) >= 0.05, (a, b, ink)
+
+
+def test_each_name_has_its_own_colour_and_marker():
+    assert figures.COLOUR.keys() == figures.MARKER.keys()
+    assert len(set(figures.MARKER.values())) == len(set(figures.COLOUR.values())) == len(figures.COLOUR)
+
+
+def test_svg_holds_one_ink_that_follows_the_scheme():
+    svg = picture().svg
+    assert figures.INK not in svg and svg.count("var(--ink)") > 10
+    assert "prefers-color-scheme:dark" in svg
+    leftover = set(re.findall(r"#[0-9a-f]{6}\b", svg.lower())) - {c.lower() for c in figures.COLOUR.values()}
+    assert leftover == {figures.INK_LIGHT, figures.INK_DARK}, "a colour of matplotlib's own would vanish on one of the pages"
+
+
+def test_svg_says_what_it_shows():
+    alt = 'Accuracy < 0.5 & "falling" with τ.'
+    root = ET.fromstring(picture(alt).svg.encode())
+    [title] = [node for node in root if node.get("id") == "alt"]
+    assert title.text == alt
+    assert (root.get("role"), root.get("aria-labelledby")) == ("img", "alt")
+
+
+def test_text_stays_text():
+    words = "".join(ET.fromstring(picture().svg.encode()).itertext())
+    assert "one-hot" in words and "τ" in words
+
+
+def test_missing_alternative_is_refused_and_figure_closed_otherwise():
+    with pytest.raises(ValueError, match="alt is empty"):
+        picture("  ")
+    plt.close("all")
+    picture()
+    assert not plt.get_fignums()
+
+
+def test_same_bytes_in_another_process():
+    code = "import sys; sys.path.insert(0, 'tests'); import test_figures; sys.stdout.buffer.write(test_figures.picture().svg.encode())"
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    first, second = (subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONHASHSEED": seed},
+                                    capture_output=True, check=True).stdout for seed in "12")
+    assert first == second == picture().svg.encode()
+
+
+def test_frames_link_slider_to_pictures():
+    a, b = picture("First."), picture("Second.")
+    frames = figures.Frames([a, b], [0.5, 4.0], "temperature τ")
+    slider, stack = frames.children
+    assert [label for label, _ in slider.options] == ["0.5", "4"]
+    assert frames._link.source == (slider, "index") and frames._link.target == (stack, "selected_index")
+    assert ['alt="First."' in stack.children[0].value, 'alt="Second."' in stack.children[1].value] == [True, True]
+
+
+def test_frames_have_a_still_where_no_widget_runs():
+    a = picture()
+    bundle = figures.Frames([a], [1], "τ")._repr_mimebundle_()
+    bundle = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert bundle["image/svg+xml"] == a.svg
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+@pytest.mark.parametrize("pictures, values", [(0, []), (2, [1])])
+def test_frames_refuse_unequal_numbers(pictures, values):
+    with pytest.raises(ValueError, match="one value for each picture"):
+        figures.Frames([picture()] * pictures, values, "τ")

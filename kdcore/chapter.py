@@ -172,10 +172,10 @@ def _allowed(field):
         if "enum" in kind or "const" in kind:
             words += map(str, kind.get("enum", [kind.get("const")]))
             continue
-        names = {"integer": "whole number", "number": "number", "boolean": "True or False", "string": "name"}
+        names = {"integer": "whole number", "number": "number", "boolean": "True or False", "string": "name", "array": "list"}
         words.append(names.get(kind.get("type"), kind.get("type", "")))
-        for key, sign in {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}.items():
-            words[-1] += f" {sign} {kind[key]}" if key in kind else ""
+        signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+        words[-1] += " and".join(f" {sign} {kind[key]}" for key, sign in signs.items() if key in kind)
     return ", ".join("None" if word == "null" else word for word in words)
 
 
@@ -241,7 +241,7 @@ def origin(p, chapter):
 
 def _commit(folder):
     run = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True)
-    return run.stdout.strip() if run.returncode == 0 else "not in a git checkout"
+    return run.stdout.strip() if run.returncode == 0 else "unknown (no git checkout)"
 
 
 def provenance(p, rows, chapter):
@@ -258,7 +258,7 @@ def provenance(p, rows, chapter):
         return ", ".join(sorted({shorten(record[key]) for _, record in runs}))
 
     now = [f"Python {platform.python_version()}"]
-    now += [f"{name} {importlib.metadata.version(name)}" for name in ("kdcore", "torch", "numpy", "papermill")]
+    now += [f"{name} {importlib.metadata.version(name)}" for name in ("kdcore", "torch", "timm", "numpy")]
     facts = {"Preset": label}
     facts |= {"Seeds": repr(p.seeds)} if hasattr(p, "seeds") else {}
     facts |= {"This page": f"commit {_commit(_home(chapter))}; " + ", ".join(now)}
@@ -272,5 +272,6 @@ def provenance(p, rows, chapter):
     items = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>\n" for k, v in facts.items())
     listed = "\n".join(hashes)
     specs = f"<details><summary>{len(hashes)} spec hashes</summary><pre>{listed}</pre></details>\n" if runs else ""
-    rebuild = f'<dt>Rebuild</dt><dd><pre style="white-space:pre-wrap"><code>{html.escape(command)}</code></pre></dd>\n'
+    command = html.escape("mkdir -p book/chapters && " + command)
+    rebuild = f'<dt>Rebuild</dt><dd><pre style="white-space:pre-wrap"><code>{command}</code></pre></dd>\n'
     return _html(f'<section class="kd-provenance"><dl>\n{items}{rebuild}</dl>\n{specs}</section>')

@@ -19,7 +19,7 @@ INK_LIGHT, INK_DARK = "#1f2328", "#e6e9ef"
 COLOUR = {
     "weak teacher": "#1B6CA8",
     "strong teacher": "#E8591C",
-    "mixed teachers": "#757575",
+    "mixed teachers": "#6E6E6E",
     "weak view": "#0FA294",
     "strong view": "#C75CF0",
     "one-hot": INK,

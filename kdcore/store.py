@@ -80,7 +80,7 @@ def put(kind: str, key: str, arrays: dict[str, np.ndarray], meta: dict) -> None:
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary / FILES[0])
+        save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary / FILES[0])
         (temporary / FILES[1]).write_text(json.dumps(meta, indent=1, sort_keys=True))
         (temporary / "SHA256SUMS").write_text(checksums(temporary))
         shutil.rmtree(place, ignore_errors=True)

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Callable
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from kdcore import store
 from kdcore.spec import Spec

@@ -53,9 +53,8 @@ def provenance() -> dict:
     commit = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True).stdout.strip()
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
                platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
-    hardware = torch.cuda.get_device_name() if device() == "cuda" else f"{cpu}, 1 thread" if torch.get_num_threads() == 1 else cpu
-    return {"date": date.today().isoformat(), "commit": commit or "unknown", "hardware": hardware, "os": platform.system(),
-            "torch": torch.__version__, "python": platform.python_version()}
+    return {"date": date.today().isoformat(), "commit": commit or "unknown", "cpu": torch.cuda.get_device_name() if device() == "cuda" else cpu,
+            "threads": torch.get_num_threads(), "torch": torch.__version__, "python": platform.python_version()}
 
 
 def learning_rate(optim: Optim, step: int, steps: int) -> float:
@@ -119,7 +118,8 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         start = snapshot.meta["epochs_done"]
         net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in snapshot.arrays.items() if k.startswith("net.")})
         for i, w in enumerate(net.parameters()):
-            optimiser.state[w]["momentum_buffer"] = torch.from_numpy(snapshot.arrays[f"momentum.{i}"]).to(w)
+            # in the weight's own memory layout: the fused optimiser walks both side by side
+            optimiser.state[w]["momentum_buffer"] = torch.empty_like(w, requires_grad=False).copy_(torch.from_numpy(snapshot.arrays[f"momentum.{i}"]))
         loss[:start], online[:start] = snapshot.arrays["loss"][:start], snapshot.arrays["online_accuracy"][:start]
 
     live = live or (spec.distill is not None and spec.distill.teacher_mode == "train")

@@ -31,7 +31,7 @@ PACKAGES = [
 
 def fetch(npm: str, package: str, sha256: str, folder: Path) -> Path:
     """Download one package's archive into `folder`; ValueError when it is not the archive recorded here."""
-    subprocess.run([npm, "pack", package, "--silent", "--pack-destination", str(folder)],
+    subprocess.run([npm, "pack", package, "--loglevel=error", "--fetch-retries=1", "--pack-destination", str(folder)],
                    check=True, capture_output=True, text=True, timeout=180)
     [archive] = folder.glob("*.tgz")
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -74,8 +74,8 @@ def main() -> int:
     try:
         vendor(npm, VENDOR)
     except (subprocess.SubprocessError, OSError) as error:
-        lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        print(f"vendor_js: npm could not fetch the packages ({lines[-1] if lines else 'no message'}); {online}")
+        reason = (getattr(error, "stderr", None) or type(error).__name__).splitlines()[0]
+        print(f"vendor_js: npm could not fetch the packages ({reason}); {online}")
         return 0
     except ValueError as error:
         print(f"vendor_js: {error}", file=sys.stderr)

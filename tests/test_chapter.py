@@ -184,7 +184,7 @@ def test_printed_command_rebuilds_the_page(project, monkeypatch, changes, label)
 def test_table_shows_value_default_range_and_the_comment(project):
     page = chapter.table(chapter.read(Small, GOOD | {"seeds": 9}), "tiny").data
     row = next(line for line in page.splitlines() if "<code>seeds</code>" in line)
-    assert re.findall("<td>(.*?)</td>", row) == ["9", "2", "whole number ≥ 1 ≤ 200", "independent students"]
+    assert re.findall("<td>(.*?)</td>", row) == ["9", "2", "whole number ≥ 1 and ≤ 200", "independent students"]
     assert page.count("<tr>") == 1 + len(GOOD)
 
 

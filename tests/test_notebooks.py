@@ -50,6 +50,8 @@ def problems(path):
         found.append("A cell shows an error.")
     if any(output.get("name") == "stderr" for output in outputs):
         found.append("A cell shows stderr.")
+    if "FloatProgress" in str(nb.metadata.get("widgets", "")):
+        found.append("A progress bar was kept as a widget: plain tqdm writes to stderr, which is shown live and not kept.")
     if any("papermill" in part.metadata for part in [nb, *nb.cells]):
         found.append("papermill's times are in it: write it with scripts/execute_chapter.py.")
     for cell in code:
@@ -145,6 +147,7 @@ BROKEN = {
     "address": (broken(1, outputs=[new_output("stream", text="<A object at 0x7f0011>")]), "An absolute path or address"),
     "provenance compared": (broken(2, metadata={}), "The cell with chapter.provenance is not tagged"),
     "kernel": (lambda nb: nb.metadata.kernelspec.update(name="conda-env"), "kernelspec is not python3"),
+    "progress": (lambda nb: nb.metadata.update(widgets={"x": "FloatProgressModel"}), "A progress bar was kept as a widget"),
     "times": (lambda nb: nb.metadata.update(papermill={}), "papermill's times are in it"),
 }
 

@@ -1,4 +1,4 @@
-// Three small repairs for widgets in a static page.
+// Small repairs for a book that is read without a server.
 
 // 1. Scripts and icon fonts that the widget manager asks for come from the book, at any page depth.
 var require = { baseUrl: new URL("vendor/", document.currentScript.src).href };
@@ -10,7 +10,7 @@ window.addEventListener("load", () => {
 
 // 3. Sliders get the name a reader sees next to them, and say the value shown rather than its position.
 function nameSliders() {
-  for (const box of document.querySelectorAll(".jupyter-widgets.widget-slider")) {
+  for (const box of document.querySelectorAll(".widget-slider")) {
     const handle = box.querySelector("[role=slider]");
     if (!handle) continue;
     const label = box.querySelector(".widget-label");
@@ -24,4 +24,9 @@ document.addEventListener("DOMContentLoaded", () => {
   if (document.querySelector('script[type="application/vnd.jupyter.widget-state+json"]')) {
     new MutationObserver(nameSliders).observe(document.body, { childList: true, subtree: true, characterData: true });
   }
+});
+
+// 4. Opened as a file, a page may not read the other pages: search lists what it found, without an excerpt of each.
+document.addEventListener("DOMContentLoaded", () => {
+  if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 });

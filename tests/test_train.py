@@ -1,0 +1,176 @@
+"""Training is a pure function of the spec; teachers are frozen and heard once."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from kdcore import models, store, train as tr
+from kdcore.measure import EVALUATION_SEED, model as measure_model
+from kdcore.spec import MODELS, Inputs, Optim, View
+from kdcore.train import TrainingDiverged, fit, frozen, learning_rate, logits, train
+from small import STRONG, WEAK, pair, spec
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCORE_STORE", str(tmp_path / "store"))
+    frozen.cache_clear()
+    torch.set_num_threads(1)
+
+
+def same(a, b):
+    return all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_is_learning():
+    run = train(spec(epochs=15, n_train=512, n_test=200, view=View(name="clean", strength=0.0)))
+    assert run.online_accuracy[-1] > 0.8 > 0.5 > run.online_accuracy[0] and run.loss[-1] < 0.5 * run.loss[0]
+    assert len(run.loss) == 15 and run.meta["seconds"] > 0 and run.meta["torch"] == torch.__version__
+
+
+def test_shared_logits_give_the_same_run_as_live_teachers():
+    """Same bits in fp32 where the teachers' batches are the same, else rounding of the last place, which training amplifies a little."""
+    student = pair(n_train=128, batch_size=128, epochs=3)
+    shared, live = fit(student), fit(student, live=True)
+    assert max((shared[0][k] - live[0][k]).abs().max().item() for k in shared[0]) < 1e-5
+    at = Inputs(data=student.data, split="train", view=student.view, aug_seed=student.aug_seed, first=0, count=1)
+    x, data = tr.epoch_view(student.data, "train", student.view, student.aug_seed, 0), tr.load(student.data)
+    with torch.inference_mode():
+        by_hand = frozen(student.teachers[0])(tr.normalise(x, data.mean, data.std))
+    assert np.array_equal(logits(student.teachers[0], at)[0], by_hand.numpy())
+
+
+def test_a_student_listens_to_what_its_teachers_say_about_its_own_view():
+    """The shared logits of an epoch are those of the tensor that the student sees in that epoch."""
+    student = pair(view=STRONG)
+    at = Inputs(data=student.data, split="train", view=STRONG, aug_seed=student.aug_seed, first=0, count=20)
+    z = logits(student.teachers[1], at)
+    data = tr.load(student.data)
+    for epoch in (0, 2, 19):
+        x = tr.epoch_view(student.data, "train", STRONG, student.aug_seed, epoch)
+        assert np.allclose(z[epoch], tr.forward(frozen(student.teachers[1]), x, data.mean, data.std).numpy(), atol=1e-6)
+    assert np.abs(z[0] - z[1]).max() > 0.01
+
+
+def test_teachers_stay_bit_identical_unless_told_to_drift():
+    student = pair()
+    before = [train(t).state for t in student.teachers]
+    seen = []
+    original = tr.network
+
+    def spy(spec_, state=None):
+        net = original(spec_, state)
+        seen.append((spec_, net))
+        return net
+
+    for mode, drifts in (("eval", False), ("train", True)):
+        seen.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tr, "network", spy)
+            fit(pair(teacher_mode=mode), live=True)
+        for teacher, state in zip(student.teachers, before):
+            net = next(net for s, net in seen if s == teacher)
+            assert net.training == drifts and not any(p.requires_grad for p in net.parameters())
+            assert same({k: v for k, v in net.state_dict().items() if "running" not in k and "tracked" not in k}, state)
+            assert same(net.state_dict(), state) != drifts
+    assert all(same(train(t).state, state) for t, state in zip(student.teachers, before))
+
+
+def test_teacher_mode_and_loss_options_change_the_student():
+    base = fit(pair())[0]
+    for option in (dict(teacher_mode="train"), dict(temperature=6.0), dict(kd_weight=0.8), dict(zscore=True)):
+        other = fit(pair(**option))[0]
+        assert max((base[k].float() - other[k].float()).abs().max() for k in base) > 1e-4, option
+
+
+def test_two_processes_give_the_same_bits(tmp_path):
+    code = ("import sys, torch; torch.set_num_threads(1); sys.path.insert(0, 'tests')\n"
+            "from small import *; from kdcore.train import *; from kdcore.spec import *; import hashlib\n"
+            "s = pair(); order = [s, s.teachers[1]] if sys.argv[1] == 'a' else [s.teachers[1], s.teachers[0], s]\n"
+            "[train(x) for x in order]\n"
+            "z = logits(s, Inputs(data=s.data, split='test', view=STRONG, aug_seed=5, first=0, count=1))\n"
+            "w = b''.join(v.numpy().tobytes() for _, v in sorted(train(s).state.items()))\n"
+            "print(hashlib.sha256(w).hexdigest(), hashlib.sha256(z.tobytes()).hexdigest())")
+    import os
+    outputs = {subprocess.run([sys.executable, "-c", code, order], capture_output=True, text=True, check=True,
+                              env=os.environ | {"KDCORE_STORE": str(tmp_path / order), "OMP_NUM_THREADS": "1"}).stdout for order in "ab"}
+    assert len(outputs) == 1 and len(outputs.pop().split()) == 2
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(monkeypatch):
+    student = pair(epochs=6)
+    whole = fit(student)
+    snapshots = []
+    monkeypatch.setattr(tr, "SAVE_EVERY", 0.0)
+    fit(student, save=lambda arrays, meta: snapshots.append(store.Entry({k: v.copy() for k, v in arrays.items()}, meta)))
+    assert [s.meta["epochs_done"] for s in snapshots] == [1, 2, 3, 4, 5]
+    resumed = fit(student, snapshot=snapshots[2])
+    assert same(whole[0], resumed[0]) and np.array_equal(whole[1], resumed[1]) and np.array_equal(whole[2], resumed[2])
+
+
+def test_perturbed_weights_give_a_slightly_different_run():
+    base, moved = fit(spec()), fit(spec(), perturb=1e-6)
+    difference = max((base[0][k].float() - moved[0][k].float()).abs().max().item() for k in base[0])
+    assert 1e-8 < difference < 1e-2
+
+
+def test_a_diverging_run_is_reported_and_not_stored():
+    bad = spec(lr=1e12)
+    with pytest.raises(TrainingDiverged, match="try a smaller learning rate than 1000000000000.0"):
+        train(bad)
+    assert store.get("runs", bad.hash) is None
+
+
+def test_the_schedule_at_named_steps():
+    o = Optim(epochs=1, batch_size=2, lr=0.2, momentum=0.9, weight_decay=0, warmup=0.1)
+    rates = [learning_rate(o, s, 100) for s in range(100)]
+    assert rates[0] == pytest.approx(0.02) and rates[9] == rates[10] == pytest.approx(0.2) and rates[55] == pytest.approx(0.1)
+    assert rates[99] < 1e-4 and all(a >= b for a, b in zip(rates[10:], rates[11:]))
+
+
+def test_the_row_sum_of_the_head_never_moves():
+    """Cross-entropy and KD are blind to a constant added to all logits, so without weight decay the head's row sum keeps its first value."""
+    student = pair(epochs=10)
+    first = tr.network(student).get_classifier().weight.detach().sum(0)
+    head = next(v for k, v in fit(student)[0].items() if k.endswith("fc.weight"))
+    assert (head.sum(0) - first).norm() / first.norm() < 1e-4
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_networks_are_what_their_names_say(name):
+    net = models.build(name, 1, 10, 28, model_seed=3)
+    again, other = models.build(name, 1, 10, 28, model_seed=3), models.build(name, 1, 10, 28, model_seed=4)
+    assert same(net.state_dict(), again.state_dict()) and not same(net.state_dict(), other.state_dict())
+    features = net.forward_features(torch.zeros(2, 1, 28, 28))
+    assert net(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    if name.startswith("resnet"):
+        assert features.shape == (2, int(name.split("-")[-1]), 7, 7)
+    else:
+        assert features.shape == (2, 1 + 49, int(name.removeprefix("vit-").split("x")[0]))
+
+
+def test_building_a_network_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    models.build("resnet-16-32", 1, 10, 28, 1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_unknown_network_is_refused_with_what_is_allowed():
+    with pytest.raises(ValueError, match="resnet-16-32.*did you mean"):
+        models.check("resnet-16-23")
+
+
+def test_the_measurement_of_a_student_holds_together():
+    student = spec(epochs=20, teachers=(spec(seed=101, epochs=20), spec(seed=102, epochs=20)))
+    row = measure_model(student, weak=WEAK, strong=STRONG, draws=2)
+    assert all(np.isfinite(v) or "errs" in k for k, v in row.items())
+    assert row["official kl train strong"] == pytest.approx(10 * row["kl reverse train strong"], rel=1e-6)
+    assert 0 <= row["agreement test clean"] <= 1 and row["mi shuffled test clean"] >= 0
+    alone = measure_model(spec(), weak=WEAK, strong=STRONG, draws=2)
+    assert not any("agreement" in k for k in alone) and {k for k in alone if k.startswith("accuracy")} <= set(row)
+    assert EVALUATION_SEED not in (pair().aug_seed, spec().aug_seed)

@@ -148,7 +148,7 @@ def declared(notebook):
     }
 
 
-def _home(chapter):
+def home(chapter):
     """The folder that holds notebooks/<chapter>.ipynb: above the working folder, else the checkout of this module."""
     places = (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1])
     for place in places:
@@ -201,7 +201,7 @@ def _shown(value):
 
 def table(p, chapter):
     """The effective parameters as an HTML table: value, default (quick), what is allowed, meaning."""
-    lines = declared(_home(chapter) / "notebooks" / f"{chapter}.ipynb")
+    lines = declared(home(chapter) / "notebooks" / f"{chapter}.ipynb")
     fields = type(p).model_json_schema()["properties"]
     rows = ""
     for name, value in p.model_dump(mode="json").items():
@@ -224,7 +224,7 @@ def _flag(name, value):
 def origin(p, chapter):
     """(preset, command): the nearest preset's name, with what differs from it, and the command that makes the page."""
     values = p.model_dump(mode="json")
-    presets = _presets(_home(chapter), chapter)
+    presets = _presets(home(chapter), chapter)
     differing = {
         preset: {name: v for name, v in values.items() if name not in given or given[name] != v}
         for preset, given in presets.items()
@@ -261,7 +261,7 @@ def provenance(p, rows, chapter):
     now += [f"{name} {importlib.metadata.version(name)}" for name in ("kdcore", "torch", "timm", "numpy")]
     facts = {"Preset": label}
     facts |= {"Seeds": repr(p.seeds)} if hasattr(p, "seeds") else {}
-    facts |= {"This page": f"commit {_commit(_home(chapter))}; " + ", ".join(now)}
+    facts |= {"This page": f"commit {_commit(home(chapter))}; " + ", ".join(now)}
     if runs:
         # Two measurements of one run both count its training: the longer stands for the run.
         hours = sum(max(r["seconds"] for h, r in runs if h == spec_hash) for spec_hash in hashes) / 3600

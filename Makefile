@@ -9,7 +9,7 @@ SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT &&
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: help env book test chapter reproduce refresh bench clean
+.PHONY: help env book test chapter reproduce publish refresh bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -34,12 +34,16 @@ book: env  ## the book: every chapter with its published parameters, then HTML
 	$(PY) scripts/check_book.py
 	@echo "$(CURDIR)/_build/html/index.html"
 
-reproduce:  ## the book again, with the committed results ignored: trains what the run store does not hold
-	KDCORE_RESULTS= $(MAKE) book
+# A store of its own, so that nothing trained before is used; interrupted, it goes on where it was.
+reproduce:  ## the book again from nothing: every published number is trained anew (hours); rows go to _build/reproduce/results
+	KDCORE_RESULTS= KDCORE_STORE=$(CURDIR)/_build/reproduce/store KDCORE_PUBLISH=$(CURDIR)/_build/reproduce/results $(MAKE) book
+
+publish: env  ## NAME=...: run the published preset and keep its rows in book/results/ (then read the diff)
+	KDCORE_PUBLISH=$(CURDIR)/book/results $(PY) scripts/execute_chapter.py $(NAME) --preset published
 
 # Notebooks run against an empty store and no committed results: what is compared has been trained by this code.
 test: env  ## unit tests, then every notebook against its committed outputs
-	$(PY) -m pytest tests
+	$(PY) -m pytest -n auto --dist loadfile tests
 	@$(SCRATCH) KDCORE_STORE=$$scratch KDCORE_RESULTS= $(PY) -m pytest --nbval --nbval-current-env -n auto --dist loadscope notebooks
 
 chapter: env  ## one page: NAME=low_fidelity PRESET=quick|published PARAMS="-p temperature 5 -p seeds 3"

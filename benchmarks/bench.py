@@ -20,7 +20,6 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -51,12 +50,13 @@ def mflop(net: torch.nn.Module) -> tuple[float, float]:
     return forward / 1e6, counter.get_total_flops() / 1e6
 
 
-def spec(view: str = "clean", model: str = "resnet8", teachers: tuple[Spec, ...] = ()) -> Spec:
+def spec(view: str, model: str, teachers: tuple[Spec, ...] = ()) -> Spec:
+    """One epoch. The names of the data and of the model are only keys here (the model's, set afterwards, is none that a Spec would take)."""
     return Spec(
-        data=Data(name="random", n_train=N, n_test=None, seed=0), view=View(name=view, strength=0.0), model=model,
+        data=Data(name="cifar100", n_train=N, n_test=None, seed=0), view=View(name=view, strength=0.0), model="resnet18",
         optim=Optim(epochs=1, batch_size=BATCH, lr=0.05, momentum=0.9, weight_decay=5e-4, warmup=0.1),
         distill=Distill(teachers=teachers, temperature=3.0, ce_weight=0.6, kd_weight=0.4, zscore=False, teacher_mode="eval") if teachers else None,
-        model_seed=0, order_seed=0, aug_seed=0)
+        model_seed=0, order_seed=0, aug_seed=0).model_copy(update={"model": model})
 
 
 def bare(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor):
@@ -71,30 +71,23 @@ def bare(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor):
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-
     return epoch
 
 
-class Pictures(torch.utils.data.Dataset):
-    """The images as torchvision's CIFAR hands them out: PIL, then random crop, flip, to tensor, normalise, one at a time."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray):
-        self.x, self.y = x.transpose(0, 2, 3, 1).copy(), y.tolist()
-        self.transform = torchvision.transforms.Compose([
-            torchvision.transforms.RandomCrop(32, padding=2), torchvision.transforms.RandomHorizontalFlip(),
-            torchvision.transforms.ToTensor(), torchvision.transforms.Normalize(MEAN, STD)])
-
-    def __len__(self):
-        return len(self.y)
-
-    def __getitem__(self, i):
-        return self.transform(Image.fromarray(self.x[i])), self.y[i]
+def pictures(x: np.ndarray, y: np.ndarray) -> torchvision.datasets.CIFAR100:
+    """torchvision's CIFAR-100 with our images in place of its files: PIL, then one image at a time crop, flip, to tensor, normalise."""
+    t, dataset = torchvision.transforms, object.__new__(torchvision.datasets.CIFAR100)
+    dataset.data, dataset.targets, dataset.target_transform = x.transpose(0, 2, 3, 1).copy(), y.tolist(), None
+    dataset.transform = t.Compose([t.RandomCrop(32, padding=2), t.RandomHorizontalFlip(), t.ToTensor(), t.Normalize(MEAN, STD)])
+    return dataset
 
 
-def torchdistill_loops(teacher: torch.nn.Module, student: torch.nn.Module, dataset: Pictures, x: torch.Tensor, y: torch.Tensor) -> dict:
-    """One epoch of torchdistill's DistillationBox the way its image classification example runs it (less the meter of images per
-    second and the check for NaN): with its data loader, and with normalised batches that lie ready. Networks in torch's default layout, the teacher frozen but in train mode, as the box leaves it.
-    The tuned loop has what a user could change from outside: channels_last networks and batches, and the teacher in eval mode."""
+def torchdistill_loops(teacher: torch.nn.Module, student: torch.nn.Module, dataset, x: torch.Tensor, y: torch.Tensor) -> dict:
+    """One epoch of torchdistill's DistillationBox the way its image classification example runs it (less the meter of images per second
+    and the check for NaN): with its data loader, and with normalised batches that lie ready. Networks in torch's default layout, the
+    teacher frozen but in train mode, as the box leaves it. The tuned loop has what a user could change from outside: channels_last
+    networks and batches, and the teacher in eval mode.
+    """
     from torchdistill.core.distillation import get_distillation_box
     from torchdistill.misc.log import MetricLogger
 
@@ -127,7 +120,6 @@ def torchdistill_loops(teacher: torch.nn.Module, student: torch.nn.Module, datas
                 box.post_forward_process(loss=loss)
                 log.update(loss=loss.item(), lr=box.optimizer.param_groups[0]["lr"])
             box.post_epoch_process()
-
         return epoch
 
     batches = list(zip(x.split(BATCH), y.split(BATCH)))
@@ -159,9 +151,8 @@ def main() -> None:
     nets = {"resnet8": resnet(1), "resnet20": resnet(3)}
     flops = {name: mflop(net) for name, net in nets.items()}
     x, y = views.normalise(torch.tensor(images), MEAN, STD), torch.tensor(labels)
-
     teacher = spec("weak", "resnet20")
-    plain, weak = spec(teachers=(teacher,)), spec("weak", teachers=(teacher,))
+    plain, weak = spec("clean", "resnet8", (teacher,)), spec("weak", "resnet8", (teacher,))
     contestants = {
         "bare": bare(nets["resnet8"], x, y),
         "shared": lambda: train.fit(plain), "live": lambda: train.fit(plain, live=True),
@@ -169,19 +160,16 @@ def main() -> None:
         "teacher's logits": lambda: train.forward(train.frozen(teacher), torch.tensor(images), MEAN, STD),
     }
     try:
-        contestants |= torchdistill_loops(nets["resnet20"], nets["resnet8"], Pictures(images, labels), x, y)
+        contestants |= torchdistill_loops(nets["resnet20"], nets["resnet8"], pictures(images, labels), x, y)
     except ImportError as error:
         print(f"torchdistill is left out ({error}): .venv/bin/pip install -e '.[bench]' brings it.")
-
     with (tempfile.TemporaryDirectory() as store, patch.dict(os.environ, KDCORE_STORE=store), patch.object(train, "BLOCK", 1),
           patch.object(train, "load", lambda _: data), patch.object(views, "load", lambda _: data),
           patch.object(models, "build", lambda name, *_: nets[name])):
         t = rounds(contestants, begin)
-
     print(f"\n{train.provenance()['cpu']}, torch {torch.__version__}, 1 thread, {len(t['bare'])} rounds, load {os.getloadavg()[0]:.1f}\n")
     print("MFLOP per image, forward / forward + backward: " + ", ".join(f"{name} {f:.0f} / {b:.0f}" for name, (f, b) in flops.items()))
     print("images per CPU second: " + "; ".join(f"{name} {N / np.median(s):,.0f}" for name, s in t.items()) + "\n")
-
     by_flops = 1 + flops["resnet20"][0] / flops["resnet8"][1]
     lines = [
         ("a  bare / shared logits", t["bare"] / t["shared"], 0.95, "no augmentation; here also gather, normalise, KD loss, schedule, accuracy"),

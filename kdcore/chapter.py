@@ -53,16 +53,8 @@ def _known_data(name):
     return name
 
 
-def _known_model(name):
-    if name not in spec.MODELS:  # timm is imported only for a name that is not ours
-        from . import models
-
-        models.check(name)
-    return name
-
-
 ImageDataset = Annotated[str, AfterValidator(_known_data)]
-ModelName = Annotated[str, AfterValidator(_known_model)]
+ModelName = spec.ModelName
 
 
 # ------------------------------------------------------------------------------------------------ reading and checking

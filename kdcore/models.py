@@ -7,8 +7,6 @@ vit-64x2       a vision transformer, patches of 4 px, width 64, depth 2, heads o
 Any other name is handed to timm.create_model without pretrained weights, e.g. resnet18 or vit_base_patch32_224.
 """
 
-import difflib
-
 import torch
 from torch import nn
 
@@ -17,7 +15,7 @@ import timm
 from timm.models import byobnet
 from timm.models.vision_transformer import VisionTransformer
 
-from kdcore.spec import MODELS
+from kdcore.spec import MODELS, check_model
 
 
 def resnet(widths: tuple[int, ...], in_chans: int, num_classes: int, stem: int = 16, depth: int = 1) -> nn.Module:
@@ -34,20 +32,11 @@ def vit(width: int, depth: int, in_chans: int, num_classes: int, size: int) -> n
                              num_heads=max(1, width // 32))
 
 
-def check(name: str) -> str:
-    """Returns the name, or raises ValueError saying which networks there are."""
-    if name not in MODELS and not timm.is_model(name):
-        close = difflib.get_close_matches(name, MODELS + tuple(timm.list_models()), n=3)
-        raise ValueError(f"model = {name!r} is not known: allowed are {', '.join(MODELS)} and every model of timm"
-                         + (f"; did you mean {' or '.join(close)}?" if close else ""))
-    return name
-
-
 def build(name: str, in_chans: int, num_classes: int, size: int, model_seed: int) -> nn.Module:
     """The network with initial weights drawn from `model_seed`, channels_last; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model_seed)
-        family, _, rest = check(name).partition("-")
+        family, _, rest = check_model(name).partition("-")
         if family == "resnet" and name in MODELS:
             net = resnet(tuple(map(int, rest.split("-"))), in_chans, num_classes, stem=8 if rest.startswith("8-") else 16)
         elif family == "vit" and name in MODELS:

@@ -5,11 +5,16 @@ everything upstream. Every field is required: a field added later must default t
 out of the hash, so that new questions do not rename old runs. This module imports no torch: a wrong value is refused at once.
 """
 
+import difflib
 import hashlib
+import importlib.util
 import json
+import re
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 RECIPE = 1  # raise when the same Spec would train to other numbers (initialisation, views, loss, schedule)
 
@@ -18,6 +23,24 @@ ViewName = Literal["clean", "base", "weak", "strong", "autoaugment", "randaugmen
 
 # Networks built here for images of 28-32 pixels (kdcore.models); any name that timm knows is allowed beside them.
 MODELS = ("resnet-8-16-32", "resnet-16-32", "resnet-32-64", "resnet-16-32-64", "vit-48x3", "vit-64x2", "vit-64x4")
+
+
+@lru_cache(maxsize=1)
+def timm_models() -> frozenset[str]:
+    """The names that timm registers, read from its source: importing timm, and torch with it, would take seconds."""
+    folder = Path(importlib.util.find_spec("timm").submodule_search_locations[0]) / "models"
+    return frozenset(name for file in folder.glob("*.py") for name in re.findall(r"^@register_model\s*\ndef (\w+)", file.read_text(), re.M))
+
+
+def check_model(name: str) -> str:
+    """Returns the name, or raises ValueError saying which networks there are."""
+    if name in MODELS or name in timm_models():
+        return name
+    close = difflib.get_close_matches(name, [*MODELS, *sorted(timm_models())], n=2)
+    raise ValueError(f"not a known network; allowed are {', '.join(MODELS)} and every model of timm" + (f"; did you mean {' or '.join(close)}?" if close else ""))
+
+
+ModelName = Annotated[str, AfterValidator(check_model)]
 
 
 class Plain(BaseModel):
@@ -81,7 +104,7 @@ class Spec(Plain):
 
     data: Data
     view: View
-    model: str
+    model: ModelName
     optim: Optim
     distill: Distill | None
     model_seed: Seed

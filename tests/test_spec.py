@@ -42,12 +42,20 @@ def test_a_field_with_a_default_does_not_rename_old_specs():
     (lambda: View(name="strong", strength=1.5), "less than or equal to 1"),
     (lambda: Optim(epochs=0, batch_size=16, lr=0.1, momentum=0.9, weight_decay=0, warmup=0), "greater than or equal to 1"),
     (lambda: pair(temperature=0.0), "greater than 0"),
+    (lambda: spec(model="resnet-16-23"), "allowed are .*resnet-16-32.* and every model of timm; did you mean resnet-16-32"),
     (lambda: spec(n_train=8), "batch_size = 16 is larger than n_train = 8"),
     (lambda: View(name="strong", strength=1.0, power=2), "Extra inputs are not permitted"),
 ])
 def test_wrong_values_are_refused_with_what_is_allowed(make, says):
     with pytest.raises(ValidationError, match=says):
         make()
+
+
+def test_timm_knows_the_names_read_from_its_source():
+    from kdcore import models
+    from kdcore.spec import timm_models
+
+    assert timm_models() == set(models.timm.list_models(module="", include_tags=False)) and "resnet18" in timm_models()
 
 
 def test_a_spec_cannot_be_changed():

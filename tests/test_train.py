@@ -160,11 +160,6 @@ def test_building_a_network_leaves_the_global_generator_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_an_unknown_network_is_refused_with_what_is_allowed():
-    with pytest.raises(ValueError, match="resnet-16-32.*did you mean"):
-        models.check("resnet-16-23")
-
-
 def test_the_measurement_of_a_student_holds_together():
     student = spec(epochs=20, teachers=(spec(seed=101, epochs=20), spec(seed=102, epochs=20)))
     row = measure_model(student, weak=WEAK, strong=STRONG, draws=2)

@@ -1,6 +1,5 @@
 """Losses: one function each, on raw logits. B examples, C classes, K teachers."""
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 

@@ -7,7 +7,6 @@ afterwards on the same fixed views for every model. A teacher's logits on an epo
 
 import hashlib
 import math
-import os
 import platform
 import subprocess
 import time

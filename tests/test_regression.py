@@ -44,12 +44,12 @@ def only_teachers(folder: Path) -> None:
 
     shutil.rmtree(folder / "rows")
     students = set()
-    for meta in (folder / "runs").rglob("meta.json"):
+    for meta in list((folder / "runs").rglob("meta.json")):
         spec = json.loads(meta.read_text())["spec"]
         if spec["distill"]:
             students.add(meta.parent.name)
             shutil.rmtree(meta.parent)
-    for meta in (folder / "logits").rglob("meta.json"):
+    for meta in list((folder / "logits").rglob("meta.json")):
         if json.loads(meta.read_text())["model"] in students:
             shutil.rmtree(meta.parent)
 

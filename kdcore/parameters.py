@@ -1,0 +1,111 @@
+"""A chapter's parameters: types and ranges, checked before anything slow is imported, all problems at once.
+
+Nothing here imports torch, so that a parameter that does not fit is refused within two seconds.
+"""
+
+import difflib
+from typing import Annotated, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
+
+from . import spec
+
+
+class ParameterError(ValueError):
+    """Parameters do not fit. One sentence per problem; a notebook shows the sentences and no stack."""
+
+    def _render_traceback_(self):
+        return ["ParameterError: these parameters do not fit.", *str(self).splitlines()]
+
+
+class Parameters(BaseModel):
+    """Base of a chapter's parameter model: one field per parameter, whose type and range say what is allowed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_as_number(cls, value, info):
+        annotation = cls.model_fields[info.field_name].annotation
+        kinds = (annotation, *get_args(annotation))
+        if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
+            raise ValueError("must be a number")
+        return value
+
+
+def _known_data(name):
+    from . import data
+
+    data.check(name)
+    return name
+
+
+ImageDataset = Annotated[str, AfterValidator(_known_data)]
+ModelName = spec.ModelName
+
+
+# ------------------------------------------------------------------------------------------------ reading and checking
+
+WORDS = {  # pydantic's kind of error -> how it is said here
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be greater than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "literal_error": "must be {expected}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be True or False",
+    "bool_parsing": "must be True or False",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "value_error": "{error}",
+}
+
+
+def _sentence(error):
+    name, *inside = error["loc"]
+    if error["type"] == "missing":
+        return f"{name} has no value: the parameters cell must assign it."
+    where = name + "".join(f"[{i}]" for i in inside if isinstance(i, int))
+    words = WORDS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    return f"{where} = {error['input']!r}: {words.rstrip('.')}."
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return all(map(_plain, (*value, *value.values())))
+    if isinstance(value, (list, tuple)):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def read(model, namespace):
+    """The values in `namespace` (a notebook's globals()) as an instance of `model`, a subclass of `Parameters`.
+
+    Numbers are converted as papermill's YAML needs it (10 for a float, "1e-3" for a float). Every plain-valued global
+    that is not a field of `model` counts as a mistyped parameter, because papermill injects unknown names silently.
+    Raises ParameterError that lists all problems at once.
+    """
+    fields = model.model_fields
+    problems = []
+    # When the cell is run a second time, variables of later cells are about, which are no parameters.
+    if not any(isinstance(value, Parameters) for value in namespace.values()):
+        for name, value in namespace.items():
+            if name not in fields and name not in ("In", "Out") and not name.startswith("_") and _plain(value):
+                near = difflib.get_close_matches(name, fields, n=1)
+                hint = f"; did you mean {near[0]}?" if near else "."
+                problems.append(f"{name} is not a parameter of this chapter{hint} Allowed: {', '.join(fields)}.")
+    try:
+        result = model(**{name: namespace[name] for name in fields if name in namespace})
+    except ValidationError as error:
+        problems += map(_sentence, error.errors(include_url=False))
+    if problems:
+        raise ParameterError("\n".join(problems))
+    return result

@@ -18,9 +18,12 @@ help:  ## this list
 env: .venv/.stamp  ## install what is needed into .venv
 
 .venv/.stamp: requirements.txt constraints.txt pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PYTHON) -c "import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f'Python 3.11 or newer is needed, this is {v}: name another with PYTHON=python3.x')"
+	@echo "installing into .venv: once, a few minutes"
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install --disable-pip-version-check --progress-bar on -r requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PY) -m pip check
 	@touch $@
 
 book: env  ## the book: every chapter with its published parameters, then HTML
@@ -34,9 +37,10 @@ book: env  ## the book: every chapter with its published parameters, then HTML
 	$(PY) scripts/check_book.py
 	@echo "$(CURDIR)/_build/html/index.html"
 
-# A store of its own, so that nothing trained before is used; interrupted, it goes on where it was.
+# A store of its own, so that nothing trained before is used; interrupted, it goes on where it was; done, it is removed.
 reproduce:  ## the book again from nothing: every published number is trained anew (hours); rows go to _build/reproduce/results
 	KDCORE_RESULTS= KDCORE_STORE=$(CURDIR)/_build/reproduce/store KDCORE_PUBLISH=$(CURDIR)/_build/reproduce/results $(MAKE) book
+	rm -rf _build/reproduce/store
 
 publish: env  ## NAME=...: run the published preset and keep its rows in book/results/ (then read the diff)
 	KDCORE_PUBLISH=$(CURDIR)/book/results $(PY) scripts/execute_chapter.py $(NAME) --preset published

@@ -150,7 +150,8 @@ def provenance(p, rows, chapter):
     now = [f"Python {platform.python_version()}"]
     now += [f"{name} {importlib.metadata.version(name)}" for name in ("kdcore", "torch", "timm", "numpy")]
     facts = {"Preset": label}
-    facts |= {"Seeds": repr(p.seeds)} if hasattr(p, "seeds") else {}
+    if hasattr(p, "seeds"):
+        facts["Seeds"] = f"{p.first_seed} to {p.first_seed + p.seeds - 1}" if hasattr(p, "first_seed") else repr(p.seeds)
     facts |= {"This page": f"commit {_commit(home(chapter))}; " + ", ".join(now)}
     if runs:
         # Two measurements of one run both count its training: the longer stands for the run.

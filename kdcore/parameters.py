@@ -70,6 +70,8 @@ WORDS = {  # pydantic's kind of error -> how it is said here
 
 
 def _sentence(error):
+    if not error["loc"]:  # about several parameters together
+        return str(error["ctx"]["error"]).rstrip(".") + "."
     name, *inside = error["loc"]
     if error["type"] == "missing":
         return f"{name} has no value: the parameters cell must assign it."

@@ -61,15 +61,17 @@ def committed(measurement: Callable) -> dict[str, dict]:
 
 def measured(measurement: Callable, arguments: dict, spec: Spec) -> dict:
     """The row of one spec from the store, measured now where there is none. Runs in a worker."""
-    from kdcore.train import provenance, train
+    from kdcore.train import train
 
     key = row_key(measurement, spec, arguments)
 
     def make():
         begin = time.monotonic()
         values = measurement(spec, **arguments)
-        seconds = train(spec).meta["seconds"] + time.monotonic() - begin
-        return {}, {"key": key, "spec": spec.hash, "values": values, "provenance": {**provenance(), "seconds": round(seconds, 1)}}
+        trained = {k: v for k, v in train(spec).meta.items() if k != "spec"}
+        seconds = round(trained["seconds"] + time.monotonic() - begin, 1)
+        values = {k: None if v != v else v for k, v in values.items()}  # JSON has no NaN
+        return {}, {"key": key, "spec": spec.hash, "values": values, "provenance": {**trained, "seconds": seconds}}
 
     return store.once("rows", key, make).meta
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -50,7 +51,7 @@ def checksums(place: Path) -> str:
 
 
 def get(kind: str, key: str) -> Entry | None:
-    """The entry, or None where there is none. A damaged entry is reported by name, moved out of the way, and None is returned."""
+    """The entry, or None where there is none. A damaged entry is reported by name and counts as none; `put` replaces it."""
     place = folder(kind, key)
     if not place.is_dir():
         return None
@@ -60,16 +61,9 @@ def get(kind: str, key: str) -> Entry | None:
             names = [line.split("  ")[-1] for line in checksums(place).splitlines() if line not in listed.splitlines()]
             raise ValueError(f"{' and '.join(names) or 'SHA256SUMS'} does not match its checksum")
         return Entry(load_file(place / "arrays.safetensors"), json.loads((place / "meta.json").read_text()))
-    except (OSError, ValueError, SafetensorError) as error:
-        if not place.is_dir():  # another process repaired it meanwhile
-            return get(kind, key)
-        warnings.warn(f"damaged entry {place}: {error}; it will be made again", stacklevel=2)
-        damaged = place.with_suffix(f".damaged-{os.getpid()}")
-        try:
-            os.rename(place, damaged)
-            shutil.rmtree(damaged, ignore_errors=True)
-        except OSError:
-            pass
+    except (FileNotFoundError, ValueError, SafetensorError) as error:
+        if place.is_dir():  # else another process is replacing it right now
+            warnings.warn(f"damaged entry {place}: {error}; it will be made again", stacklevel=2)
         return None
 
 
@@ -94,22 +88,31 @@ def drop(kind: str, key: str) -> None:
     shutil.rmtree(folder(kind, key), ignore_errors=True)
 
 
-def lock(kind: str, key: str) -> FileLock:
+@contextmanager
+def locked(kind: str, key: str):
     """One lock per key; the system releases it when its holder dies."""
     path = folder(kind, key).with_suffix(".lock")
+    lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except OSError as error:
         raise StoreError(f"the run store {root()} cannot be written ({error}): set KDCORE_STORE to another folder") from error
-    return FileLock(path)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def once(kind: str, key: str, make: Callable[[], tuple[dict, dict]]) -> Entry:
     """The stored entry; where there is none, one process makes it while the others that want it wait."""
     if (entry := get(kind, key)) is not None:
         return entry
-    with lock(kind, key):
-        if (entry := get(kind, key)) is None:
+    with locked(kind, key):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said above
+            entry = get(kind, key)
+        if entry is None:
             entry = Entry(*make())
             put(kind, key, *entry)
     return entry

@@ -6,9 +6,11 @@ and caller need nothing in common but the run store.
 
 import multiprocessing
 import os
+import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
+from multiprocessing import connection
 from typing import Callable
 
 from tqdm import tqdm
@@ -21,11 +23,15 @@ class SweepError(RuntimeError):
     """Some runs failed. The others are stored."""
 
 
-def single_thread() -> None:
-    """One thread per process: on a shared machine, threads of several trainings collapse."""
+def start_worker(environment: dict[str, str]) -> None:
+    """One thread per process (threads of several trainings collapse on a shared machine), the caller's KDCORE_* settings,
+    and an end when the caller ends, however it does: a worker that outlives it would go on training for nobody."""
     import torch
 
+    os.environ.update(environment)
     torch.set_num_threads(1)
+    caller = multiprocessing.parent_process().sentinel
+    threading.Thread(target=lambda: (connection.wait([caller]), os._exit(1)), daemon=True).start()
 
 
 @contextmanager
@@ -34,7 +40,9 @@ def local_pool():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["kdcore.measure"])
-    pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), mp_context=context, initializer=single_thread)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    settings = {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")}  # the fork server keeps those it was born with
+    pool = ProcessPoolExecutor(cores, mp_context=context, initializer=start_worker, initargs=(settings,))
     try:
         yield pool
     except BaseException:
@@ -89,8 +97,11 @@ def sweep(specs, executor=None, then: Callable[[Spec], object] | None = None, pr
                         failed[spec] = "its teacher failed"
                         waiting.remove(spec)
                     elif len(jobs) < limit and not any(t in jobs or t in waiting for t in spec.teachers):
-                        jobs[spec] = pool.submit(work, spec, then if spec in wanted else None)
                         waiting.remove(spec)
+                        try:
+                            jobs[spec] = pool.submit(work, spec, then if spec in wanted else None)
+                        except BrokenExecutor as error:  # a worker was killed, by the system for its memory perhaps
+                            failed[spec] = f"{type(error).__name__}: {error}"
                 while not (finished := [s for s, job in jobs.items() if job.done()]) and jobs:
                     time.sleep(0.05)
                 for spec in finished:

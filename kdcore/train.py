@@ -46,14 +46,21 @@ def device() -> str:
 
 
 @lru_cache(maxsize=1)
+def machine() -> dict:
+    """The code, versions and hardware of this process."""
+    try:
+        commit = subprocess.run(["git", "-C", Path(__file__).parent, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True).stdout.strip()
+    except OSError:  # no git
+        commit = ""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    cpu = torch.cuda.get_device_name() if device() == "cuda" else names[0] if names else platform.processor()
+    return {"commit": commit or "unknown", "cpu": cpu, "threads": torch.get_num_threads(), "torch": torch.__version__, "python": platform.python_version()}
+
+
 def provenance() -> dict:
-    """What produced a number: versions, hardware, code."""
-    here = Path(__file__).parents[1]
-    commit = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True).stdout.strip()
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
-               platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
-    return {"date": date.today().isoformat(), "commit": commit or "unknown", "cpu": torch.cuda.get_device_name() if device() == "cuda" else cpu,
-            "threads": torch.get_num_threads(), "torch": torch.__version__, "python": platform.python_version()}
+    """When, and by what, a number is being made."""
+    return {"date": date.today().isoformat(), **machine()}
 
 
 def learning_rate(optim: Optim, step: int, steps: int) -> float:
@@ -123,7 +130,8 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
 
     live = live or (spec.distill is not None and spec.distill.teacher_mode == "train")
     teachers = [network(t, train(t).state).train(spec.distill.teacher_mode == "train").requires_grad_(False) for t in spec.teachers] if live else []
-    saved_at, steps = time.monotonic(), o.epochs * batches
+    saved_at = began = time.monotonic()
+    spent, steps = snapshot.meta["seconds"] if snapshot is not None else 0.0, o.epochs * batches
     for epoch in range(start, o.epochs):
         x_all = epoch_view(spec.data, "train", spec.view, spec.aug_seed, epoch, where)
         if spec.teachers and not live:
@@ -148,7 +156,7 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         if time.monotonic() - saved_at > SAVE_EVERY and epoch + 1 < o.epochs:
             momentum = {f"momentum.{i}": optimiser.state[w]["momentum_buffer"].cpu().numpy() for i, w in enumerate(net.parameters())}
             save({**{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()}, **momentum, "loss": loss, "online_accuracy": online},
-                 {"epochs_done": epoch + 1})
+                 {"epochs_done": epoch + 1, "seconds": spent + time.monotonic() - began})
             saved_at = time.monotonic()
     return {k: v.cpu() for k, v in net.state_dict().items()}, loss, online
 
@@ -159,10 +167,11 @@ def train(spec: Spec) -> Run:
     def make():
         for teacher in spec.teachers:
             train(teacher)
-        begin = time.monotonic()
-        state, loss, online = fit(spec, snapshot=store.get("unfinished", spec.hash), save=lambda *entry: store.put("unfinished", spec.hash, *entry))
+        begin, by, snapshot = time.monotonic(), provenance(), store.get("unfinished", spec.hash)
+        state, loss, online = fit(spec, snapshot=snapshot, save=lambda *entry: store.put("unfinished", spec.hash, *entry))
+        seconds = time.monotonic() - begin + (snapshot.meta["seconds"] if snapshot else 0.0)
         arrays = {**{f"net.{k}": v.numpy() for k, v in state.items()}, "loss": loss, "online_accuracy": online}
-        return arrays, {"spec": spec.model_dump(mode="json"), "seconds": round(time.monotonic() - begin, 2), **provenance()}
+        return arrays, {"spec": spec.model_dump(mode="json"), "seconds": round(seconds, 2), **by}
 
     entry = store.once("runs", spec.hash, make)
     store.drop("unfinished", spec.hash)

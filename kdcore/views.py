@@ -29,7 +29,7 @@ VIEWS, ORDER = 1, 2  # purposes: views and batch order of one seed are independe
 BLOCK = 20  # epochs of a small data set that are augmented in one go
 
 # The AutoAugment CIFAR-10 policy as in the code of Guo et al. (2024): (operation, probability, magnitude) twice per line.
-# Shear in tangent, translate as a share of the side, rotate in degrees (never negated there), enhancements as |factor - 1|.
+# Shear in tangent, translate as a share of the side, rotate in degrees (never negated there; the sense of rotation is torchvision's), enhancements as |factor - 1|.
 CIFAR10_POLICY = (
     (("invert", 0.1, 0), ("contrast", 0.2, 0.6)), (("rotate", 0.7, 6.67), ("translate_x", 0.3, 0.453)),
     (("sharpness", 0.8, 0.1), ("sharpness", 0.9, 0.3)), (("shear_y", 0.5, 0.267), ("translate_y", 0.7, 0.453)),

@@ -129,6 +129,30 @@ def test_four_processes_that_want_one_run_train_it_once():
         assert sum(pool.map(ask, range(4), chunksize=1)) == 1
 
 
+def alive(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_workers_end_with_their_caller_however_it_ends():
+    code = ("import os, time; from kdcore.sweep import local_pool\n"
+            "if __name__ == '__main__':\n"
+            "    with local_pool() as pool:\n"
+            "        print(*{pool.submit(os.getpid).result() for _ in range(4)}, flush=True)\n"
+            "        pool.submit(time.sleep, 600).result()\n")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as caller:
+        workers = [int(pid) for pid in caller.stdout.readline().split()]
+        assert workers and all(map(alive, workers))
+        caller.kill()
+    end = time.monotonic() + 20
+    while any(map(alive, workers)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(alive, workers))
+
+
 KILLED = """
 import os, sys
 sys.path.insert(0, "tests")

@@ -100,6 +100,18 @@ def test_two_processes_give_the_same_bits(tmp_path):
     assert len(outputs) == 1 and len(outputs.pop().split()) == 2
 
 
+@pytest.mark.parametrize("options, losses_seen", [
+    (dict(), [1.37737894, 1.35866761, 1.34683013]),
+    (dict(view=STRONG, zscore=True), [1.4468931, 1.64850569, 1.69513404]),
+])
+def test_the_recipe_still_gives_these_losses(options, losses_seen):
+    """A canary. Where it fails, the same Spec now trains to other numbers: raise kdcore.spec.RECIPE, or undo the change.
+
+    Weights changed by one part in a million, as rounding on another machine may, move these by a millionth.
+    """
+    assert fit(pair(**options))[1] == pytest.approx(losses_seen, rel=2e-4)
+
+
 def test_an_interrupted_run_goes_on_to_the_same_bits(monkeypatch):
     student = pair(epochs=6)
     whole = fit(student)

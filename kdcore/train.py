@@ -48,8 +48,11 @@ def device() -> str:
 @lru_cache(maxsize=1)
 def machine() -> dict:
     """The code, versions and hardware of this process."""
-    try:
-        commit = subprocess.run(["git", "-C", Path(__file__).parent, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True).stdout.strip()
+    def git(*words):
+        return subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True).stdout.strip()
+
+    try:  # "dirty" where kdcore itself differs from that commit
+        commit = git("rev-parse", "--short=12", "HEAD") + "-dirty" * bool(git("status", "--porcelain", "."))
     except OSError:  # no git
         commit = ""
     info = Path("/proc/cpuinfo")

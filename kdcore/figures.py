@@ -24,15 +24,6 @@ COLOUR = {
     "strong view": "#C75CF0",
     "one-hot": INK,
 }
-# The same names as marker shapes: colour is never the only carrier of a distinction.
-MARKER = {
-    "weak teacher": "o",
-    "strong teacher": "^",
-    "mixed teachers": "D",
-    "weak view": "v",
-    "strong view": "s",
-    "one-hot": "X",
-}
 
 
 def style():

@@ -67,11 +67,6 @@ def test_colours_differ_also_with_colour_blindness(eye):
             assert np.linalg.norm(seen[a] - seen[b]) >= 0.08, (a, b, ink)
 
 
-def test_each_name_has_its_own_colour_and_marker():
-    assert figures.COLOUR.keys() == figures.MARKER.keys()
-    assert len(set(figures.MARKER.values())) == len(set(figures.COLOUR.values())) == len(figures.COLOUR)
-
-
 def test_svg_holds_one_ink_that_follows_the_scheme():
     svg = picture().svg
     assert figures.INK not in svg and svg.count("var(--ink)") > 10

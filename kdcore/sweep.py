@@ -81,7 +81,8 @@ def sweep(specs, executor=None, then: Callable[[Spec], object] | None = None, pr
 
     Stored runs are not trained again. `then` runs in the worker right after its training. A run that fails takes its
     students with it and nothing else; at the end SweepError says what failed. Interrupt it at any moment: call it again
-    and only what is missing is done.
+    and only what is missing is done. A script (a notebook need not) calls it under `if __name__ == "__main__":`, as
+    multiprocessing asks.
     """
     wanted = dict.fromkeys(specs)
     waiting = [s for s in upstream(specs) if s in wanted or not store.folder("runs", s.hash).is_dir()]

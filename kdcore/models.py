@@ -27,12 +27,12 @@ def resnet(widths: tuple[int, ...], in_chans: int, num_classes: int, stem: int =
                            num_classes=num_classes, in_chans=in_chans)
 
 
-def vit(width: int, depth: int, in_chans: int, num_classes: int, size: int) -> nn.Module:
+def vit(width: int, depth: int, in_chans: int, num_classes: int, size: tuple[int, int]) -> nn.Module:
     return VisionTransformer(img_size=size, patch_size=4, in_chans=in_chans, num_classes=num_classes, embed_dim=width, depth=depth,
                              num_heads=max(1, width // 32))
 
 
-def build(name: str, in_chans: int, num_classes: int, size: int, model_seed: int) -> nn.Module:
+def build(name: str, in_chans: int, num_classes: int, size: tuple[int, int], model_seed: int) -> nn.Module:
     """The network with initial weights drawn from `model_seed`, channels_last; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model_seed)

@@ -20,6 +20,7 @@ RECIPE = 1  # raise when the same Spec would train to other numbers (initialisat
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 ViewName = Literal["clean", "base", "weak", "strong", "autoaugment", "randaugment"]
+Part = Literal["whole", "left", "right", "random", "left-masked", "right-masked"]
 
 # Networks built here for images of 28-32 pixels (kdcore.models); any name that timm knows is allowed beside them.
 MODELS = ("resnet-8-16-32", "resnet-16-32", "resnet-32-64", "resnet-16-32-64", "vit-48x3", "vit-64x2", "vit-64x4")
@@ -70,14 +71,20 @@ class Data(Plain):
 
 
 class View(Plain):
-    """An augmentation. `strength` in [0, 1] scales `strong`: the share of images that AutoAugment touches; others ignore it."""
+    """An augmentation. `strength` in [0, 1] scales `strong`: the share of images that AutoAugment touches; others ignore it.
+
+    `part` is cut out of the augmented image and enlarged to its size (left, right, or a random one of the two for each
+    image), or the other half is blacked out (left-masked: the left half stays).
+    """
 
     name: ViewName
     strength: float = Field(ge=0.0, le=1.0)
+    part: Part = "whole"
 
 
 class Optim(Plain):
-    """SGD with momentum, no Nesterov; linear warm-up over the first `warmup` share of the steps, then a cosine to zero."""
+    """SGD with momentum, no Nesterov, or AdamW (beta1 = momentum, beta2 = 0.999); linear warm-up over the first `warmup`
+    share of the steps, then a cosine to zero."""
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
@@ -85,6 +92,7 @@ class Optim(Plain):
     momentum: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
+    method: Literal["sgd", "adamw"] = "sgd"
 
 
 class Distill(Plain):
@@ -97,6 +105,13 @@ class Distill(Plain):
     zscore: bool
     # "train" exists only to show a defect of published code: BatchNorm of a "frozen" teacher on batch statistics
     teacher_mode: Literal["eval", "train"]
+    parts: tuple[Part, ...] = ()  # what each teacher sees of the student's view; empty: all of it
+
+    @model_validator(mode="after")
+    def _one_part_each(self) -> "Distill":
+        if self.parts and len(self.parts) != len(self.teachers):
+            raise ValueError(f"parts = {self.parts}: give one for each of the {len(self.teachers)} teachers, or none")
+        return self
 
 
 class Spec(Plain):
@@ -121,6 +136,11 @@ class Spec(Plain):
     @property
     def teachers(self) -> tuple["Spec", ...]:
         return self.distill.teachers if self.distill else ()
+
+    def seen_by_teachers(self, view: View) -> tuple[View, ...]:
+        """What each teacher is shown when the student sees `view`."""
+        parts = (self.distill.parts or ("whole",) * len(self.teachers)) if self.distill else ()
+        return tuple(view.model_copy(update={"part": part}) for part in parts)
 
 
 class Inputs(Plain):

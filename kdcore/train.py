@@ -77,7 +77,7 @@ def learning_rate(optim: Optim, step: int, steps: int) -> float:
 def network(spec: Spec, state: dict[str, Tensor] | None = None) -> nn.Module:
     """The spec's network on the device, with its initial weights or the given ones."""
     data = load(spec.data)
-    net = models.build(spec.model, data.train_x.shape[1], len(data.classes), data.train_x.shape[-1], spec.model_seed)
+    net = models.build(spec.model, data.train_x.shape[1], len(data.classes), data.train_x.shape[-2:], spec.model_seed)
     if state is not None:
         net.load_state_dict(state)
     return net.to(device())
@@ -87,6 +87,15 @@ def network(spec: Spec, state: dict[str, Tensor] | None = None) -> nn.Module:
 def frozen(spec: Spec) -> nn.Module:
     """A trained network in eval mode without gradients: what a teacher is here."""
     return network(spec, train(spec).state).eval().requires_grad_(False)
+
+
+MOMENTS = {"sgd": ("momentum_buffer",), "adamw": ("step", "exp_avg", "exp_avg_sq")}  # the optimiser's state per weight
+
+
+def make_optimiser(net: nn.Module, o: Optim) -> torch.optim.Optimizer:
+    if o.method == "adamw":
+        return torch.optim.AdamW(net.parameters(), lr=o.lr, betas=(o.momentum, 0.999), weight_decay=o.weight_decay, fused=True)
+    return torch.optim.SGD(net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay, fused=True)
 
 
 def step(net: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -103,11 +112,13 @@ def step(net: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor,
     return z.detach(), loss.detach()
 
 
-def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, save=lambda *_: None) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
+def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, save=lambda *_: None,
+        after_epoch=lambda *_: None) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
     """Trains from the first weights (or a snapshot) to the last epoch; returns (state, loss per epoch, online accuracy per epoch).
 
     live      teachers run on every batch instead of handing over their shared logits (always so with teacher_mode="train")
     perturb   initial weights are multiplied by 1 + perturb * N(0, 1): how much rounding on another machine may matter
+    after_epoch   called with (epoch, network) after each; it must leave the network as it was
     save      called now and then with (arrays, meta) of an unfinished run, from which `snapshot` resumes it to the same bits
     """
     data, where, o = load(spec.data), device(), spec.optim
@@ -121,14 +132,16 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         with torch.no_grad():
             for w in net.parameters():
                 w.mul_(1 + perturb * torch.randn(w.shape, generator=generator).to(w))
-    optimiser = torch.optim.SGD(net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay, fused=True)
+    optimiser = make_optimiser(net, o)
     loss, online, start = np.full(o.epochs, np.nan), np.full(o.epochs, np.nan), 0
     if snapshot is not None:
         start = snapshot.meta["epochs_done"]
         net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in snapshot.arrays.items() if k.startswith("net.")})
         for i, w in enumerate(net.parameters()):
-            # in the weight's own memory layout: the fused optimiser walks both side by side
-            optimiser.state[w]["momentum_buffer"] = torch.empty_like(w, requires_grad=False).copy_(torch.from_numpy(snapshot.arrays[f"momentum.{i}"]))
+            for name in MOMENTS[o.method]:
+                moment = torch.from_numpy(snapshot.arrays[f"{name}.{i}"])
+                # in the weight's own memory layout: the fused optimiser walks both side by side
+                optimiser.state[w][name] = moment if name == "step" else torch.empty_like(w, requires_grad=False).copy_(moment)
         loss[:start], online[:start] = snapshot.arrays["loss"][:start], snapshot.arrays["online_accuracy"][:start]
 
     live = live or (spec.distill is not None and spec.distill.teacher_mode == "train")
@@ -139,16 +152,22 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         x_all = epoch_view(spec.data, "train", spec.view, spec.aug_seed, epoch, where)
         if spec.teachers and not live:
             if epoch % BLOCK == 0 or epoch == start:
-                at = Inputs(data=spec.data, split="train", view=spec.view, aug_seed=spec.aug_seed, first=epoch - epoch % BLOCK, count=BLOCK)
-                block = torch.from_numpy(np.stack([logits(t, at) for t in spec.teachers], axis=1)).to(where)  # (BLOCK, K, n, classes)
+                at = [Inputs(data=spec.data, split="train", view=view, aug_seed=spec.aug_seed, first=epoch - epoch % BLOCK, count=BLOCK)
+                      for view in spec.seen_by_teachers(spec.view)]
+                block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(where)  # (BLOCK, K, n, classes)
             shared = block[epoch % BLOCK]
+        if live:
+            shown = [epoch_view(spec.data, "train", view, spec.aug_seed, epoch, where) for view in spec.seen_by_teachers(spec.view)]
         order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
         total_loss, hits = torch.zeros((), device=where), torch.zeros((), dtype=torch.int64, device=where)
         for b in range(batches):
             index = order[b * o.batch_size:(b + 1) * o.batch_size]
             x, y = normalise(x_all[index], data.mean, data.std), y_all[index]
             optimiser.param_groups[0]["lr"] = learning_rate(o, epoch * batches + b, steps)
-            targets = torch.stack([t(x) for t in teachers]) if live and teachers else shared[:, index] if spec.teachers else None
+            if live:
+                targets = torch.stack([t(normalise(v[index], data.mean, data.std)) for t, v in zip(teachers, shown)]) if teachers else None
+            else:
+                targets = shared[:, index] if spec.teachers else None
             z, value = step(net, optimiser, x, y, spec, targets)
             total_loss += value
             hits += (z.argmax(1) == y).sum()
@@ -156,9 +175,10 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         if not math.isfinite(loss[epoch]):
             raise TrainingDiverged(f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]} in epoch {epoch + 1} of {o.epochs}: "
                                    f"try a smaller learning rate than {o.lr}")
+        after_epoch(epoch, net)
         if time.monotonic() - saved_at > SAVE_EVERY and epoch + 1 < o.epochs:
-            momentum = {f"momentum.{i}": optimiser.state[w]["momentum_buffer"].cpu().numpy() for i, w in enumerate(net.parameters())}
-            save({**{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()}, **momentum, "loss": loss, "online_accuracy": online},
+            moments = {f"{name}.{i}": optimiser.state[w][name].cpu().numpy() for i, w in enumerate(net.parameters()) for name in MOMENTS[o.method]}
+            save({**{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()}, **moments, "loss": loss, "online_accuracy": online},
                  {"epochs_done": epoch + 1, "seconds": spent + time.monotonic() - began})
             saved_at = time.monotonic()
     return {k: v.cpu() for k, v in net.state_dict().items()}, loss, online

@@ -23,7 +23,7 @@ from torchvision.transforms.v2 import functional as F
 from kdcore.data import load
 from kdcore.spec import Data, View
 
-FLIP, DX, DY, POLICY, P1, P2, SIGN1, SIGN2, CUT_Y, CUT_X, TOUCH, OP1, OP2, LEVEL1, LEVEL2 = range(15)
+FLIP, DX, DY, POLICY, P1, P2, SIGN1, SIGN2, CUT_Y, CUT_X, TOUCH, OP1, OP2, LEVEL1, LEVEL2, SIDE = range(16)
 COLUMNS = 16
 VIEWS, ORDER = 1, 2  # purposes: views and batch order of one seed are independent
 BLOCK = 20  # epochs of a small data set that are augmented in one go
@@ -80,12 +80,12 @@ def affine(x: Tensor, fill: int, angle: float = 0.0, translate=(0, 0), shear=(0.
 
 def operate(x: Tensor, name: str, magnitude: float, fill: int) -> Tensor:
     """One operation with one signed magnitude on a group of images, uint8 (n, C, H, W)."""
-    side = x.shape[-1]
+    height, side = x.shape[-2:]
     match name:
         case "shear_x": return affine(x, fill, shear=(math.degrees(math.atan(magnitude)), 0.0), center=[0, 0])
         case "shear_y": return affine(x, fill, shear=(0.0, math.degrees(math.atan(magnitude))), center=[0, 0])
         case "translate_x": return affine(x, fill, translate=(int(magnitude * side), 0))
-        case "translate_y": return affine(x, fill, translate=(0, int(magnitude * side)))
+        case "translate_y": return affine(x, fill, translate=(0, int(magnitude * height)))
         case "rotate": return affine(x, fill, angle=magnitude)
         case "color": return F.adjust_saturation(x, 1 + magnitude) if x.shape[1] == 3 else x
         case "contrast": return F.adjust_contrast(x, 1 + magnitude)
@@ -158,6 +158,20 @@ def cutout(x: Tensor, u: np.ndarray, length: int) -> Tensor:
     return x * (outside[0][:, None, :, None] | outside[1][:, None, None, :])
 
 
+def part(x: Tensor, which: str, u: np.ndarray) -> Tensor:
+    """Half of each image, uint8 (n, C, H, W) -> (n, C, H, W): enlarged to the whole frame, or in place with the other half black."""
+    half = x.shape[-1] // 2
+    match which:
+        case "left": return F.resize(x[..., :half], list(x.shape[-2:]), antialias=True)
+        case "right": return F.resize(x[..., -half:], list(x.shape[-2:]), antialias=True)
+        case "random":
+            left = torch.from_numpy(u[:, SIDE] < 0.5).to(x.device)[:, None, None, None]
+            return torch.where(left, part(x, "left", u), part(x, "right", u))
+        case "left-masked": return torch.cat([x[..., :half], torch.zeros_like(x[..., half:])], -1)
+        case "right-masked": return torch.cat([torch.zeros_like(x[..., :-half]), x[..., -half:]], -1)
+    return x
+
+
 def augment(x: Tensor, view: View, u: np.ndarray) -> Tensor:
     """The view of uint8 images (n, C, H, W) that their rows of uniform numbers (n, COLUMNS) describe, same shape.
 
@@ -170,17 +184,17 @@ def augment(x: Tensor, view: View, u: np.ndarray) -> Tensor:
     The official cutout is 16 of 224 px, the same share of the side as 2 of 28.
     """
     if view.name == "clean":
-        return x
-    side = x.shape[-1]
+        return part(x, view.part, u)
+    side = min(x.shape[-2:])
     x = shift(x, u, max(1, round(side / 14)))
     if view.name == "base":
-        return x
+        return part(x, view.part, u)
     x = flip(x, u)
     match view.name:
         case "strong": x = cutout(autoaugment(x, u, 0, view.strength), u, max(1, round(side / 14)))
         case "autoaugment": x = cutout(autoaugment(x, u, 128), u, max(1, round(side / 14)))
         case "randaugment": x = randaugment(x, u, 124)
-    return x
+    return part(x, view.part, u)
 
 
 @lru_cache(maxsize=4)
@@ -201,7 +215,7 @@ kept = lru_cache(maxsize=32)(several)
 
 def epoch_view(data: Data, split: str, view: View, aug_seed: int, epoch: int, device: str = "cpu") -> Tensor:
     """The view of a split in one epoch, uint8 (n, C, H, W). Of small data, a block of epochs is made at once and kept for the next student."""
-    if view.name == "clean":
+    if view.name == "clean" and view.part == "whole":
         return images(data, split, device)
     if images(data, split, device).numel() > 2**20:
         return several(data, split, view, aug_seed, range(epoch, epoch + 1), device)[0]

@@ -153,8 +153,8 @@ def test_the_row_sum_of_the_head_never_moves():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_networks_are_what_their_names_say(name):
-    net = models.build(name, 1, 10, 28, model_seed=3)
-    again, other = models.build(name, 1, 10, 28, model_seed=3), models.build(name, 1, 10, 28, model_seed=4)
+    net = models.build(name, 1, 10, (28, 28), model_seed=3)
+    again, other = models.build(name, 1, 10, (28, 28), model_seed=3), models.build(name, 1, 10, (28, 28), model_seed=4)
     assert same(net.state_dict(), again.state_dict()) and not same(net.state_dict(), other.state_dict())
     features = net.forward_features(torch.zeros(2, 1, 28, 28))
     assert net(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
@@ -168,7 +168,7 @@ def test_building_a_network_leaves_the_global_generator_alone():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    models.build("resnet-16-32", 1, 10, 28, 1)
+    models.build("resnet-16-32", 1, 10, (28, 28), 1)
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -5,18 +5,20 @@ Every model is measured on the same fixed draws of the same views, whole split, 
 """
 
 import numpy as np
+import torch
 
 from kdcore import metrics
 from kdcore.data import load
-from kdcore.spec import Inputs, Spec, View
-from kdcore.train import logits, train
+from kdcore.spec import Data, Inputs, Spec, View
+from kdcore.train import device, fit, forward, logits, network, train
+from kdcore.views import epoch_view, normalise
 
 EVALUATION_SEED = 2_000_000_000  # views used for measuring are drawn apart from every training view
 BASE = View(name="base", strength=0.0)
 CLEAN = View(name="clean", strength=0.0)
 
 
-def recorded(spec: Spec, data, split: str, view: View, draws: int) -> np.ndarray:
+def recorded(spec: Spec, data: Data, split: str, view: View, draws: int) -> np.ndarray:
     """Logits (draws * n, classes) on the fixed draws of a view; a clean view has one draw."""
     at = Inputs(data=data, split=split, view=view, aug_seed=EVALUATION_SEED, first=0, count=1 if view.name == "clean" else draws)
     z = logits(spec, at)
@@ -71,6 +73,9 @@ def against(spec: Spec, z: np.ndarray, labels: np.ndarray, split: str, view: Vie
         f"mi shuffled {at}": metrics.shuffled_mutual_information(t, s, classes, seed=0, draws=5).mean(),
         f"official mi {at}": metrics.official_mutual_information(t, s, classes),
     }
+    if spec.distill.parts:  # the teachers on what they were shown in training, halves of the student's images
+        seen = metrics.ensemble(np.stack([recorded(t, spec.data, split, v, draws) for t, v in zip(spec.teachers, spec.seen_by_teachers(view))]))
+        row |= {f"agreement parts {at}": metrics.agreement(seen, z).mean(), f"teacher accuracy parts {at}": metrics.correct(seen, labels).mean()}
     if len(each) > 1:
         row[f"agreement of teachers {at}"] = metrics.agreement(each[0], each[1]).mean()
         row[f"kl of teachers {at}"] = metrics.kl(each[0], each[1]).mean()
@@ -78,3 +83,78 @@ def against(spec: Spec, z: np.ndarray, labels: np.ndarray, split: str, view: Vie
 
 
 model.version = 1
+
+
+def recall(spec: Spec) -> dict[str, float]:
+    """Share of each class's clean test images that are classified correctly: "recall <class number>"."""
+    data = load(spec.data)
+    right = metrics.correct(recorded(spec, spec.data, "test", CLEAN, 1), data.test_y)
+    return {f"recall {c}": float(right[data.test_y == c].mean()) for c in range(len(data.classes))}
+
+
+recall.version = 1
+
+
+def reliability(spec: Spec, bins: int) -> dict[str, float]:
+    """The reliability diagram on clean test images: "count b", "confidence b", "accuracy b" in bins b = 0 ... of confidence."""
+    r = metrics.reliability(recorded(spec, spec.data, "test", CLEAN, 1), load(spec.data).test_y, bins)
+    return {f"{name} {b}": float(values[b]) for name, values in (("count", r.count), ("confidence", r.confidence), ("accuracy", r.accuracy)) for b in range(bins)}
+
+
+reliability.version = 1
+
+
+def doses(spec: Spec, strengths: list[float]) -> dict[str, float]:
+    """Accuracy on test images, clean and under each view: numerators and denominators of every variant of Affinity."""
+    views = {"clean": CLEAN, "base": BASE, "weak": View(name="weak", strength=0.0)} | {f"strong {s:g}": View(name="strong", strength=s) for s in strengths}
+    y = load(spec.data).test_y
+    return {f"accuracy test {name}": float(metrics.correct(recorded(spec, spec.data, "test", view, 1), y).mean()) for name, view in views.items()}
+
+
+doses.version = 1
+
+
+def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
+    """A teacher left in training mode: BatchNorm on the statistics of each batch of 128, against the same teacher in eval mode."""
+    data, row = load(spec.data), {}
+    net = network(spec, train(spec).state).train()
+    for name, view in (("weak", weak), ("strong", strong)):
+        x = epoch_view(spec.data, "train", view, EVALUATION_SEED, 0, device())
+        with torch.no_grad():
+            moving = torch.cat([net(normalise(part, data.mean, data.std)) for part in x.split(128)]).cpu().numpy()
+        fixed = recorded(spec, spec.data, "train", view, 1)
+        row |= {f"accuracy {name} eval": metrics.correct(fixed, data.train_y).mean(), f"accuracy {name} batch": metrics.correct(moving, data.train_y).mean(),
+                f"agreement {name}": metrics.agreement(fixed, moving).mean(), f"kl {name}": metrics.kl(fixed, moving).mean()}
+    return {k: float(v) for k, v in row.items()}
+
+
+batch_statistics.version = 1
+
+
+def best_epoch(spec: Spec, images: int) -> dict[str, float]:
+    """What choosing the epoch on test images is worth: the run is trained again and tested after every epoch of its second half.
+
+    Half of the `images` clean test images choose the epoch; its accuracy there is what would be reported, its accuracy on
+    the other half is what it is worth. Swapped and averaged. "last": the last epoch, the same for both.
+    """
+    data, half = load(spec.data), spec.optim.epochs // 2
+    x, y = torch.tensor(data.test_x[:images]), data.test_y[:images]
+    right = []
+
+    def look(epoch, net):
+        if epoch >= half:
+            right.append(metrics.correct(forward(net.eval(), x.to(device()), data.mean, data.std).cpu().numpy(), y))
+            net.train()
+
+    fit(spec, after_epoch=look)
+    right = np.array(right)  # (epochs, images)
+    first, second = right[:, ::2].mean(1), right[:, 1::2].mean(1)
+    return {
+        "chosen, as reported": float((first.max() + second.max()) / 2),
+        "chosen, on other images": float((second[first.argmax()] + first[second.argmax()]) / 2),
+        "last": float(right[-1].mean()),
+        "epochs before the last": float(len(right) - 1 - right.mean(1).argmax()),
+    }
+
+
+best_epoch.version = 1

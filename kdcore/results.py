@@ -28,7 +28,7 @@ def committed_folder() -> Path | None:
 
 
 def row_key(measurement: Callable, spec: Spec, arguments: dict) -> str:
-    plain = {k: v.model_dump(mode="json") if isinstance(v, Plain) else v for k, v in arguments.items()}
+    plain = {k: v.model_dump(mode="json", exclude_defaults=True) if isinstance(v, Plain) else v for k, v in arguments.items()}
     text = json.dumps([measurement.__name__, measurement.version, spec.hash, plain], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

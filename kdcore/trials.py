@@ -1,0 +1,79 @@
+"""The trials of Guo et al. (2024) as specs. T1w T2s Ss: a weakly and a strongly trained teacher, a student on strong views.
+
+Within a seed all models share training images; all students share initial weights, batch order and views. So trials
+differ in what they are about and in nothing else, and are compared inside a seed. Nothing here imports torch.
+"""
+
+from pydantic import Field, model_validator
+
+from kdcore import data
+from kdcore.parameters import ImageDataset, ModelName, Parameters
+from kdcore.spec import Data, Distill, Optim, Spec, View
+
+TEACHERS_APART = 1_000_000  # teachers' seeds lie apart from the students'
+WEAK = View(name="weak", strength=0.0)
+PAIRS = ("ww", "ws", "sw", "ss")
+
+
+class Regime(Parameters):
+    """What the chapters on Guo et al. (2024) have in common: the images, the two networks, how they are trained, how many seeds."""
+
+    dataset: ImageDataset
+    seeds: int = Field(ge=1, le=200)
+    first_seed: int = Field(ge=0, le=900_000)
+    n_train: int | None = Field(ge=20)
+    n_test: int | None = Field(ge=20)
+    student: ModelName
+    teacher: ModelName
+    strength: float = Field(ge=0, le=1)
+    epochs: int = Field(ge=1)
+    teacher_epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    teacher_learning_rate: float = Field(gt=0)
+    temperature: float = Field(gt=0)
+    ce_weight: float = Field(ge=0)
+    kd_weight: float = Field(gt=0)
+    draws: int = Field(ge=1, le=20)
+
+    @model_validator(mode="after")
+    def enough_images(self):
+        data.load(images(self, self.first_seed))  # says what is wrong with n_train or n_test
+        if self.n_train is not None and self.batch_size > self.n_train:
+            raise ValueError(f"batch_size = {self.batch_size}: must be at most n_train = {self.n_train}")
+        return self
+
+    @property
+    def all_seeds(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+def views(p: Regime) -> dict[str, View]:
+    return {"w": WEAK, "s": View(name="strong", strength=p.strength)}
+
+
+def images(p: Regime, seed: int, imbalance: float = 1.0) -> Data:
+    return Data(name=p.dataset, n_train=p.n_train, n_test=p.n_test, seed=seed, imbalance=imbalance)
+
+
+def optim(p: Regime, epochs: int, rate: float, **changes) -> Optim:
+    return Optim(**{"epochs": epochs, "batch_size": p.batch_size, "lr": rate, "momentum": 0.9, "weight_decay": 0.0, "warmup": 0.1} | changes)
+
+
+def teacher(p: Regime, seed: int, k: int, view: View) -> Spec:
+    """The k-th teacher of a seed (k = 1, 2, 3): its own initial weights, batch order and views."""
+    run = seed + k * TEACHERS_APART
+    return Spec(data=images(p, seed), view=view, model=p.teacher, optim=optim(p, p.teacher_epochs, p.teacher_learning_rate), distill=None,
+                model_seed=run, order_seed=run, aug_seed=run)
+
+
+def student(p: Regime, seed: int, view: View, teachers=(), imbalance: float = 1.0, learning_rate: float | None = None, **changes) -> Spec:
+    """A student of the given teachers (one-hot without any); `changes` are fields of Distill, e.g. zscore=True."""
+    listen = dict(temperature=p.temperature, ce_weight=p.ce_weight, kd_weight=p.kd_weight, zscore=False, teacher_mode="eval") | changes
+    return Spec(data=images(p, seed, imbalance), view=view, model=p.student, optim=optim(p, p.epochs, learning_rate or p.learning_rate),
+                distill=Distill(teachers=tuple(teachers), **listen) if teachers else None, model_seed=seed, order_seed=seed, aug_seed=seed)
+
+
+def named(p: Regime, seed: int, pair: str) -> list[Spec]:
+    """The teachers that a trial's name stands for: "ws" is T1w T2s, "s" is T1s, "wws" is T1w T2w T3s."""
+    return [teacher(p, seed, k, views(p)[kind]) for k, kind in enumerate(pair, 1)]

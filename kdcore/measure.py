@@ -1,4 +1,4 @@
-"""Measurements: pure functions of recorded runs, spec -> scalars. `version` is raised when a definition changes.
+"""Measurements: pure functions of recorded runs, spec -> scalars (a gallery: small lists). `version` is raised when a definition changes.
 
 Every model is measured on the same fixed draws of the same views, whole split, eval mode. Column names read
 "<metric> <split> <view>", e.g. "agreement train strong".
@@ -7,10 +7,11 @@ Every model is measured on the same fixed draws of the same views, whole split, 
 import numpy as np
 import torch
 
+from kdcore import attention as att
 from kdcore import metrics
 from kdcore.data import load
 from kdcore.spec import Data, Inputs, Spec, View
-from kdcore.train import device, fit, forward, logits, network, train
+from kdcore.train import device, fit, forward, frozen, logits, network, train
 from kdcore.views import epoch_view, normalise
 
 EVALUATION_SEED = 2_000_000_000  # views used for measuring are drawn apart from every training view
@@ -158,3 +159,116 @@ def best_epoch(spec: Spec, images: int) -> dict[str, float]:
 
 
 best_epoch.version = 1
+
+
+def maps(spec: Spec, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Attention maps (n, h, w) of a trained model on normalised images, by kind: class activation maps of a CNN, attention of a transformer."""
+    net = frozen(spec)
+    kinds: dict[str, list] = {}
+    for part, y in zip(x.split(125), labels.split(125)):
+        if hasattr(net, "blocks"):
+            attention, _ = att.vit_attention(net, part)
+            found = {kind: make(attention, net.patch_embed.grid_size) for kind, make in (("cls", att.cls_attention), ("rollout", att.rollout))}
+        else:
+            f, weight, bias, z = att.features(net, part)
+            found = {"label": att.cam(f, weight, y), "sum": att.cam_sum(f, weight, bias), "predicted": att.cam(f, weight, z.argmax(1)),
+                     "grad": att.grad_cam(f, weight, y), "energy": att.energy(f)}
+        for kind, m in found.items():
+            kinds.setdefault(kind, []).append(m)
+    return {kind: torch.cat(parts) for kind, parts in kinds.items()}
+
+
+def test_images(spec: Spec, view: View, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first `count` test images in a view, normalised, with their labels."""
+    data = load(spec.data)
+    x = epoch_view(spec.data, "test", view, EVALUATION_SEED, 0, device())[:count]
+    return normalise(x, data.mean, data.std), torch.from_numpy(data.test_y[:count].copy()).to(device())
+
+
+def attention(spec: Spec, weak: View, strong: View, images: int, threshold: float) -> dict[str, float]:
+    """Where a student (S) and its teachers (T1, T2, ...) look: "<quantity> <kind of map> <models> <view>", means over the first test images.
+
+    models      T: all teachers together (of three: triple intersection over triple union); T1-S, T2-S, ...: a teacher and the student
+    iou         per image, masks at `threshold`; "pooled": as published, over batches of 128
+    chance      the same with the second model's map of another image; "class chance": of another image of the same class
+    matched     masks of the 40 % highest pixels, equal in area by construction; "matched chance" likewise
+    rank        Spearman's correlation of the maps, no threshold
+    area        share of the image in the mask, each model by itself
+    On the weak and strong views and for teacher and student only iou and chance are taken; thresholds vary on clean images.
+    """
+    models = {f"T{k}": t for k, t in enumerate(spec.teachers, 1)} | {"S": spec}
+    teachers = [name for name in models if name != "S"]
+    groups = ({"T": teachers} if len(teachers) > 1 else {}) | {f"{t}-S": [t, "S"] for t in teachers}
+    row = {}
+    for view_name, view in {"clean": CLEAN, "weak": weak, "strong": strong}.items():
+        x, y = test_images(spec, view, images)
+        size = tuple(x.shape[-2:])
+        small = {name: maps(model, x, y) for name, model in models.items()}
+        partner, alike = att.other(len(y), 0), att.other(len(y), 0, y.cpu().numpy())
+        for kind in small["S"]:
+            full = {name: att.rescale(att.upsample(m[kind], size)) for name, m in small.items()}
+            masks = {name: att.mask(m, threshold) for name, m in full.items()}
+            for group, names in groups.items():
+                at = f"{kind} {group} {view_name}"
+                first, *rest = (masks[n] for n in names)
+                row[f"iou {at}"] = att.iou(first, *rest)
+                row[f"chance {at}"] = att.iou(first, *(m[partner] for m in rest))
+                if view_name != "clean" or group != "T":
+                    continue
+                row[f"pooled {at}"] = torch.tensor(att.pooled_iou(first, *rest))
+                row[f"class chance {at}"] = att.iou(first, *(m[alike] for m in rest))
+                top, *others = (att.mask_top(full[n], 0.4) for n in names)
+                row[f"matched {at}"] = att.iou(top, *others)
+                row[f"matched chance {at}"] = att.iou(top, *(m[partner] for m in others))
+                row[f"rank {at}"] = att.rank_correlation(*(small[n][kind] for n in names[:2]))
+                if kind in ("label", "sum", "cls"):
+                    for t in (0.2, 0.3, 0.5, 0.6, 0.7, 0.8):
+                        one, *more = (att.mask(full[n], t) for n in names)
+                        row[f"iou {at} at {t}"] = att.iou(one, *more)
+                        row[f"chance {at} at {t}"] = att.iou(one, *(m[partner] for m in more))
+            if view_name == "clean":
+                row |= {f"area {kind} {name} clean": att.area(m) for name, m in masks.items()}
+    return {k: float(f"{v.double().mean():.5g}") for k, v in row.items()}
+
+
+attention.version = 1
+
+
+def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
+    """The class-summed map follows s, the sum of the head's rows, which training does not touch: how far s and the head moved from
+    their initial values (relative, Frobenius norm), and what remains of the map when one random vector is added to every row of the head,
+    which changes no prediction: IoU of the network with itself, and the share of predictions kept."""
+    x, y = test_images(spec, CLEAN, images)
+    weight0, weight = (n.get_classifier().weight.detach() for n in (network(spec), frozen(spec)))
+    size = tuple(x.shape[-2:])
+    f, weight, bias, z = (torch.cat(parts) if k in (0, 3) else parts[0] for k, parts in enumerate(zip(*(att.features(frozen(spec), part) for part in x.split(125)))))
+    shift = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(spec.model_seed)).to(weight) * weight.std()
+    moved = weight + shift
+    shifted = f.mean((2, 3)) @ moved.T + bias
+
+    def mask(m):
+        return att.mask(att.rescale(att.upsample(m, size)), threshold)
+
+    return {
+        "row sum moved": float((weight.sum(0) - weight0.sum(0)).norm() / weight0.sum(0).norm()),
+        "head moved": float((weight - weight0).norm() / weight0.norm()),
+        "predictions kept": float((shifted.argmax(1) == z.argmax(1)).double().mean()),
+        "iou of the class sum with itself": float(att.iou(mask(att.cam_sum(f, weight, bias)), mask(att.cam_sum(f, moved, bias))).mean()),
+        "iou of the class sum with the negated shift": float(att.iou(mask(att.cam_sum(f, weight, bias)), mask(att.cam_sum(f, weight - shift, bias))).mean()),
+    }
+
+
+row_sum.version = 1
+
+
+def gallery(spec: Spec, images: list[int]) -> dict[str, list]:
+    """Rescaled maps of chosen clean test images by each teacher and the student: "<kind> <model>", (images, h, w) as lists of three digits."""
+    data, at = load(spec.data), np.array(images)
+    x = normalise(torch.tensor(data.test_x[at], device=device()), data.mean, data.std)
+    y = torch.from_numpy(data.test_y[at]).to(device())
+    models = {f"T{k}": t for k, t in enumerate(spec.teachers, 1)} | {"S": spec}
+    return {f"{kind} {name}": [[[round(float(v), 3) for v in line] for line in one] for one in att.rescale(m)]
+            for name, model in models.items() for kind, m in maps(model, x, y).items()}
+
+
+gallery.version = 1

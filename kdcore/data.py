@@ -6,10 +6,14 @@
                         ordered pair of garment classes; 50,000 train and 10,000 test images, grey, 40 x 20
     fashion_mnist_full  60,000 + 10,000, read by torchvision from the folder KDCORE_DATA
     cifar10, cifar100   50,000 + 10,000, colour, 32 x 32, read by torchvision from the folder KDCORE_DATA
+    imagenet            ILSVRC 2012, 1,281,167 + 50,000, colour, sizes differ: one folder for each class in KDCORE_DATA/imagenet/train and .../val
+    imagenet_lt         its long-tailed part, 115,846 + 50,000, as the lists ImageNet_LT_train.txt and ImageNet_LT_test.txt in
+                        KDCORE_DATA/imagenet say, lines "path label". Guo et al. (2024) validate both on ImageNet_LT_val.txt instead:
+                        20,000 images that lie under train/, seen by a teacher of the whole training set. That list is not read here.
 
 Nothing is fetched unless the environment says KDCORE_DOWNLOAD=1. CIFAR's own files are Python pickles, and reading a pickle can run code:
 they are read by torchvision's reader, which first compares their md5 with the published ones, and only from a folder that the user named.
-This module imports neither torch nor torchvision before an array of the latter three is asked for.
+This module imports neither torch nor torchvision before an array that torchvision reads is asked for.
 """
 import functools
 import gzip
@@ -20,10 +24,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100")
+NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100", "imagenet", "imagenet_lt")
 EMBEDDED = Path(__file__).parent / "datasets" / "fashion_mnist"
 
-# Files that must lie in a data set's folder (for torchvision's readers: under KDCORE_DATA).
+# Files and folders that must be there: in the package, or else under KDCORE_DATA.
 FILES = {
     "digits": (),
     "fashion_mnist": ("train-images.png", "train-labels.gz", "test-images.png", "test-labels.gz"),
@@ -31,11 +35,14 @@ FILES = {
     "fashion_mnist_full": tuple(f"FashionMNIST/raw/{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")),
     "cifar10": tuple(f"cifar-10-batches-py/{f}" for f in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")),
     "cifar100": tuple(f"cifar-100-python/{f}" for f in ("train", "test", "meta")),
+    "imagenet": ("imagenet/train", "imagenet/val"),
+    "imagenet_lt": ("imagenet/ImageNet_LT_train.txt", "imagenet/ImageNet_LT_test.txt"),
 }
+DOWNLOADED = ("fashion_mnist_full", "cifar10", "cifar100")  # what torchvision can fetch
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 # Mean and s.d. per channel, pixel / 255. Constants, so that a draw of images does not change the scale of the inputs. Grey sets: over all
-# training images. CIFAR: the numbers that Guo et al. (2024) use for CIFAR-100; they are CIFAR-10's, see the data card for their quirk.
+# training images. Colour: the numbers that Guo et al. (2024) use; those for CIFAR-100 are CIFAR-10's, see the data card for their quirk.
 SCALE = {
     "digits": ((0.3059,), (0.3762,)),
     "fashion_mnist": ((0.2860,), (0.3530,)),
@@ -43,6 +50,8 @@ SCALE = {
     "fashion_mnist_full": ((0.2860,), (0.3530,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "imagenet_lt": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
 # First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a first key word can coincide.
@@ -52,7 +61,10 @@ DIGITS_TEST = 500
 
 
 class Dataset(NamedTuple):
-    """Images uint8 (N, C, H, W), C-contiguous; labels int64 (N,). Arrays are read-only, because `load` hands the same ones to every caller."""
+    """Images uint8 (N, C, H, W), C-contiguous; labels int64 (N,). Arrays are read-only, because `load` hands the same ones to every caller.
+
+    Of imagenet and imagenet_lt, paths (N,) relative to KDCORE_DATA/imagenet instead of images: `picture` opens them one at a time.
+    """
 
     train_x: np.ndarray
     train_y: np.ndarray
@@ -72,17 +84,17 @@ def check(name: str) -> None:
         if missing:
             raise ValueError(f"Data set {name!r} is part of this package, but {', '.join(missing)} is missing in {EMBEDDED}: install kdcore again.")
         return
-    root = os.environ.get("KDCORE_DATA", "")
+    root, fetched = os.environ.get("KDCORE_DATA", ""), name in DOWNLOADED
     if not root:
         raise ValueError(
-            f"Data set {name!r} is not here: set KDCORE_DATA to the folder that holds {FILES[name][0]}, "
-            "or to any folder together with KDCORE_DOWNLOAD=1 to have it downloaded there."
+            f"Data set {name!r} is not here: set KDCORE_DATA to the folder that holds {FILES[name][0]}"
+            + (", or to any folder together with KDCORE_DOWNLOAD=1 to have it downloaded there." if fetched else ".")
         )
-    missing = [f for f in FILES[name] if not (Path(root) / f).is_file()]
-    if missing and os.environ.get("KDCORE_DOWNLOAD") != "1":
+    missing = [f for f in FILES[name] if not (Path(root) / f).exists()]
+    if missing and not (fetched and os.environ.get("KDCORE_DOWNLOAD") == "1"):
         raise ValueError(
             f"Data set {name!r} is not here: looked in KDCORE_DATA = {root} and did not find {', '.join(missing)}; "
-            "put the files there, or set KDCORE_DOWNLOAD=1 to have them downloaded."
+            + ("put the files there, or set KDCORE_DOWNLOAD=1 to have them downloaded." if fetched else "put the files there.")
         )
 
 
@@ -153,6 +165,10 @@ def _whole(name, root):
         arrays, classes = (*_embedded("train"), *_embedded("test")), FASHION
     elif name == "fashion_pairs":
         arrays, classes = (*_pairs("train", 50_000), *_pairs("test", 10_000)), tuple(f"{a} over {b}" for a in FASHION for b in FASHION)
+    elif name == "imagenet":
+        arrays, classes = _folders(Path(root) / "imagenet")
+    elif name == "imagenet_lt":
+        arrays, classes = _lists(Path(root) / "imagenet")
     else:
         arrays, classes = _torchvision(name, root)
     return _read_only(Dataset(*arrays, classes, *SCALE[name]))
@@ -187,6 +203,48 @@ def _pairs(part, count):
     upper = np.arange(count) % len(y)
     lower = np.random.Philox(key=np.array([PAIRS, part == "test"], dtype=np.uint64)).random_raw(count) % np.uint64(len(y))
     return np.concatenate([small[upper], small[lower.astype(np.int64)]], axis=1)[:, None], 10 * y[upper] + y[lower.astype(np.int64)]
+
+
+def _folders(root):
+    """Paths and labels of the files in the class folders of train/ and val/; classes are numbered in the order of their folders' names."""
+    classes, arrays = sorted(f.name for f in os.scandir(root / "train") if f.is_dir()), []
+    for part in ("train", "val"):
+        there = sorted(f.name for f in os.scandir(root / part) if f.is_dir())
+        if not classes or there != classes:
+            raise ValueError(f"Data set 'imagenet' in {root} is damaged: {len(classes)} class folders in train, {len(there)} in {part}, and they must be the same.")
+        paths = [sorted(f"{part}/{c}/{f.name}" for f in os.scandir(root / part / c)) for c in classes]
+        arrays += [np.array([path for one in paths for path in one], dtype=str), np.repeat(np.arange(len(classes)), [len(p) for p in paths])]
+    return arrays, tuple(classes)
+
+
+def _lists(root):
+    """Paths and labels as the two lists say, lines "path label"; a class is called like the folder of its first training image."""
+    arrays = []
+    for file in ("ImageNet_LT_train.txt", "ImageNet_LT_test.txt"):
+        lines = [line.rsplit(maxsplit=1) for line in (root / file).read_text().splitlines()]
+        wrong = next((i for i, line in enumerate(lines) if len(line) != 2 or not line[1].isdigit()), None)
+        if wrong is not None or not lines:
+            raise ValueError(f"Data set 'imagenet_lt': line {1 + (wrong or 0)} of {root / file} is not of the form \"path label\".")
+        arrays += [np.array([path for path, _ in lines]), np.array([label for _, label in lines], dtype=np.int64)]
+    labels, first = np.unique(arrays[1], return_index=True)
+    if labels[-1] != len(labels) - 1 or arrays[3].max() > labels[-1]:
+        raise ValueError(f"Data set 'imagenet_lt' in {root} is damaged: the training list names {len(labels)} classes, but labels go up to "
+                         f"{max(labels[-1], arrays[3].max())}.")
+    return arrays, tuple(Path(path).parent.name for path in arrays[0][first])
+
+
+def picture(x):
+    """One entry of train_x or test_x as a PIL image, grey or RGB: pixels (C, H, W) as they are, a path opened under KDCORE_DATA/imagenet."""
+    from PIL import Image
+
+    if isinstance(x, np.ndarray):
+        return Image.fromarray(x[0] if len(x) == 1 else x.transpose(1, 2, 0))
+    path = Path(os.environ.get("KDCORE_DATA", "")) / "imagenet" / x
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except OSError as error:  # absent, truncated, or no image
+        raise ValueError(f"Image {path} is missing or damaged ({error}): put the original file there.") from error
 
 
 def _torchvision(name, root):

@@ -115,6 +115,15 @@ def doses(spec: Spec, strengths: list[float]) -> dict[str, float]:
 doses.version = 1
 
 
+def example_logits(spec: Spec, images: list[int]) -> dict[str, list]:
+    """A model's logits on chosen clean test images, and the labels: "logits" (images, classes), "labels" (images,)."""
+    z = recorded(spec, spec.data, "test", CLEAN, 1)[images]
+    return {"logits": [[round(float(v), 4) for v in line] for line in z], "labels": load(spec.data).test_y[images].tolist()}
+
+
+example_logits.version = 1
+
+
 def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
     """A teacher left in training mode: BatchNorm on the statistics of each batch of 128, against the same teacher in eval mode."""
     data, row = load(spec.data), {}

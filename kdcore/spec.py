@@ -19,7 +19,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 RECIPE = 1  # raise when the same Spec would train to other numbers (initialisation, views, loss, schedule)
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
-ViewName = Literal["clean", "base", "weak", "strong", "autoaugment", "randaugment"]
+ViewName = Literal["clean", "base", "weak", "strong",  # at the images' own size; the others at 224 x 224
+                   "cifar-base", "cifar-weak", "cifar-strong", "resize", "imagenet-base", "imagenet-weak", "imagenet-strong", "center-crop"]
 Part = Literal["whole", "left", "right", "random", "left-masked", "right-masked"]
 
 # Networks built here for images of 28-32 pixels (kdcore.models); any name that timm knows is allowed beside them.
@@ -84,7 +85,11 @@ class View(Plain):
 
 class Optim(Plain):
     """SGD with momentum, no Nesterov, or AdamW (beta1 = momentum, beta2 = 0.999); linear warm-up over the first `warmup`
-    share of the steps, then a cosine to zero."""
+    share of the steps, then a cosine to zero.
+
+    schedule "steps" changes the rate between epochs only: it grows linearly over the first `warmup` share of the epochs, and is a
+    tenth of itself from each of the `milestones` on (epochs counted from 0).
+    """
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
@@ -93,6 +98,14 @@ class Optim(Plain):
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
     method: Literal["sgd", "adamw"] = "sgd"
+    schedule: Literal["cosine", "steps"] = "cosine"
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _milestones_of_steps(self) -> "Optim":
+        if self.milestones and self.schedule != "steps":
+            raise ValueError(f"milestones = {self.milestones} are not allowed with schedule = {self.schedule!r}: only with 'steps'")
+        return self
 
 
 class Distill(Plain):
@@ -125,6 +138,7 @@ class Spec(Plain):
     model_seed: Seed
     order_seed: Seed
     aug_seed: Seed
+    pretrained: bool = False  # start from timm's ImageNet weights, with a new head
 
     @model_validator(mode="after")
     def _one_batch(self) -> "Spec":

@@ -2,7 +2,8 @@
 
 Training computes no metrics; it records the weights, and the loss and accuracy seen online. Everything else is measured
 afterwards on the same fixed views for every model. A teacher's logits on an epoch's view are computed once, in blocks of
-`BLOCK` epochs, and shared by all students, losses and temperatures that name the same view.
+`BLOCK` epochs, and shared by all students, losses and temperatures that name the same view. Where a block of images or of logits
+would be too large to keep, teachers run beside the student instead.
 """
 
 import hashlib
@@ -23,9 +24,11 @@ from torch.nn.functional import cross_entropy
 from kdcore import losses, models, store
 from kdcore.data import load
 from kdcore.spec import Inputs, Optim, Spec
-from kdcore.views import BLOCK, epoch_view, normalise, permutation
+from kdcore.views import BLOCK, batch_view, large, normalise, permutation, size
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
+CHUNK = 2048  # images at a time whose logits are recorded; a multiple of every batch in `forward`
+SHARED = 2**31  # bytes: a block of one teacher's logits above this is neither kept nor shared
 
 
 class Run(NamedTuple):
@@ -67,7 +70,14 @@ def provenance() -> dict:
 
 
 def learning_rate(optim: Optim, step: int, steps: int) -> float:
-    """Linear warm-up to `lr` over the first `warmup` share of the steps, then half a cosine to zero."""
+    """Linear warm-up to `lr` over the first `warmup` share of the steps, then half a cosine to zero.
+
+    schedule "steps", e = epoch from 0, W = warmup * epochs rounded: lr * 0.1^(milestones <= e), times (1 + e) / W for e < W (Guo et al. 2024,
+    trainer.py, W = 8). There the schedule runs one epoch ahead (epoch 0 trains with the rate of epoch 1); here it does not.
+    """
+    if optim.schedule == "steps":
+        epoch, warm = step * optim.epochs // steps, round(optim.warmup * optim.epochs)
+        return optim.lr * 0.1 ** sum(m <= epoch for m in optim.milestones) * min(1, (1 + epoch) / max(1, warm))
     warm = round(optim.warmup * steps)
     if step < warm:
         return optim.lr * (step + 1) / warm
@@ -77,7 +87,7 @@ def learning_rate(optim: Optim, step: int, steps: int) -> float:
 def network(spec: Spec, state: dict[str, Tensor] | None = None) -> nn.Module:
     """The spec's network on the device, with its initial weights or the given ones."""
     data = load(spec.data)
-    net = models.build(spec.model, data.train_x.shape[1], len(data.classes), data.train_x.shape[-2:], spec.model_seed)
+    net = models.build(spec.model, len(data.mean), len(data.classes), size(spec.data, spec.view), spec.model_seed, spec.pretrained and state is None)
     if state is not None:
         net.load_state_dict(state)
     return net.to(device())
@@ -116,7 +126,8 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         after_epoch=lambda *_: None) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
     """Trains from the first weights (or a snapshot) to the last epoch; returns (state, loss per epoch, online accuracy per epoch).
 
-    live      teachers run on every batch instead of handing over their shared logits (always so with teacher_mode="train")
+    live      teachers run on every batch instead of handing over their shared logits (always so with teacher_mode="train", of data that
+              are large in this view, and where BLOCK epochs of logits take more than SHARED bytes)
     perturb   initial weights are multiplied by 1 + perturb * N(0, 1): how much rounding on another machine may matter
     after_epoch   called with (epoch, network) after each; it must leave the network as it was
     save      called now and then with (arrays, meta) of an unfinished run, from which `snapshot` resumes it to the same bits
@@ -144,31 +155,31 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
                 optimiser.state[w][name] = moment if name == "step" else torch.empty_like(w, requires_grad=False).copy_(moment)
         loss[:start], online[:start] = snapshot.arrays["loss"][:start], snapshot.arrays["online_accuracy"][:start]
 
-    live = live or (spec.distill is not None and spec.distill.teacher_mode == "train")
+    if spec.distill is not None:
+        too_large = large(spec.data, "train", spec.view) or n * len(data.classes) * BLOCK * 4 > SHARED
+        live = live or spec.distill.teacher_mode == "train" or too_large
     teachers = [network(t, train(t).state).train(spec.distill.teacher_mode == "train").requires_grad_(False) for t in spec.teachers] if live else []
+    seen = {spec.view, *(spec.seen_by_teachers(spec.view) if live else ())}
     saved_at = began = time.monotonic()
     spent, steps = snapshot.meta["seconds"] if snapshot is not None else 0.0, o.epochs * batches
     for epoch in range(start, o.epochs):
-        x_all = epoch_view(spec.data, "train", spec.view, spec.aug_seed, epoch, where)
         if spec.teachers and not live:
             if epoch % BLOCK == 0 or epoch == start:
                 at = [Inputs(data=spec.data, split="train", view=view, aug_seed=spec.aug_seed, first=epoch - epoch % BLOCK, count=BLOCK)
                       for view in spec.seen_by_teachers(spec.view)]
                 block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(where)  # (BLOCK, K, n, classes)
             shared = block[epoch % BLOCK]
-        if live:
-            shown = [epoch_view(spec.data, "train", view, spec.aug_seed, epoch, where) for view in spec.seen_by_teachers(spec.view)]
         order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
         total_loss, hits = torch.zeros((), device=where), torch.zeros((), dtype=torch.int64, device=where)
         for b in range(batches):
             index = order[b * o.batch_size:(b + 1) * o.batch_size]
-            x, y = normalise(x_all[index], data.mean, data.std), y_all[index]
+            x, y = {v: normalise(batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where), data.mean, data.std) for v in seen}, y_all[index]
             optimiser.param_groups[0]["lr"] = learning_rate(o, epoch * batches + b, steps)
             if live:
-                targets = torch.stack([t(normalise(v[index], data.mean, data.std)) for t, v in zip(teachers, shown)]) if teachers else None
+                targets = torch.stack([t(x[v]) for t, v in zip(teachers, spec.seen_by_teachers(spec.view))]) if teachers else None
             else:
                 targets = shared[:, index] if spec.teachers else None
-            z, value = step(net, optimiser, x, y, spec, targets)
+            z, value = step(net, optimiser, x[spec.view], y, spec, targets)
             total_loss += value
             hits += (z.argmax(1) == y).sum()
         loss[epoch], online[epoch] = total_loss.item() / batches, hits.item() / (batches * o.batch_size)
@@ -204,9 +215,9 @@ def train(spec: Spec) -> Run:
 
 @torch.inference_mode()
 def forward(net: nn.Module, x: Tensor, mean, std) -> Tensor:
-    """Logits (n, classes) of uint8 images (n, C, H, W), in batches that fit a core's cache."""
-    size = 128 if x.device.type == "cpu" else 2048
-    return torch.cat([net(normalise(part, mean, std)) for part in x.split(size)])
+    """Logits (n, classes) of uint8 images (n, C, H, W), in batches that fit a core's cache or the accelerator's memory."""
+    batch = 128 if x.device.type == "cpu" or x.shape[-1] >= 224 else 2048
+    return torch.cat([net(normalise(part, mean, std)) for part in x.split(batch)])
 
 
 def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
@@ -214,9 +225,14 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
     key = hashlib.sha256(f"logits:{spec.hash}:{inputs.hash}".encode()).hexdigest()
 
     def make():
-        data, net = load(inputs.data), frozen(spec)
-        draws = [epoch_view(inputs.data, inputs.split, inputs.view, inputs.aug_seed, e, device()) for e in range(inputs.first, inputs.first + inputs.count)]
-        values = np.stack([forward(net, x, data.mean, data.std).cpu().numpy() for x in draws])
+        data, net, where = load(inputs.data), frozen(spec), device()
+        parts = torch.arange(len(getattr(data, f"{inputs.split}_y")), device=where).split(CHUNK)
+
+        def draw(epoch):
+            x = (batch_view(inputs.data, inputs.split, inputs.view, inputs.aug_seed, epoch, part, where) for part in parts)
+            return np.concatenate([forward(net, part, data.mean, data.std).cpu().numpy() for part in x])
+
+        values = np.stack([draw(epoch) for epoch in range(inputs.first, inputs.first + inputs.count)])
         return {"logits": values}, {"model": spec.hash, "inputs": inputs.model_dump(mode="json"), **provenance()}
 
     return store.once("logits", key, make).arrays["logits"]

@@ -6,13 +6,20 @@ and students that name the same view see the same tensor.
 
 Images are uint8 (N, C, H, W) throughout. Operations are torchvision's own (transforms.v2.functional), called once per
 group of images that need the same one: several times faster than an image at a time, same distribution per image.
+
+Views of 224 x 224 pixels are Guo et al.'s own, transform by transform. What differs from image to image (crop, flip, rotation,
+colour jitter) is done on single PIL images, as in their code. A data set that is large at this size is augmented batch by batch.
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import permutations
+from typing import get_args
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy.special import ndtri
 from torch import Tensor
 
@@ -20,16 +27,22 @@ from kdcore._torchvision import torchvision  # noqa: F401  (declares missing ope
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from kdcore.data import load
-from kdcore.spec import Data, View
+from kdcore.data import load, picture
+from kdcore.spec import Data, View, ViewName
 
 FLIP, DX, DY, POLICY, P1, P2, SIGN1, SIGN2, CUT_Y, CUT_X, TOUCH, OP1, OP2, LEVEL1, LEVEL2, SIDE = range(16)
 COLUMNS = 16
-VIEWS, ORDER = 1, 2  # purposes: views and batch order of one seed are independent
+# A second table, for views of 224 pixels: ten tries of a crop's area and ratio, then one number per choice.
+AREA, RATIO, (TOP, LEFT, ANGLE, JITTER, FACTOR) = 0, 10, range(20, 25)
+FRAME_COLUMNS = 28
+VIEWS, ORDER, FRAMES = 1, 2, 3  # purposes: views, batch order and frames of one seed are independent
 BLOCK = 20  # epochs of a small data set that are augmented in one go
+LARGE = 2**28  # bytes: an epoch of images above this is never held at once
+NEAREST, BILINEAR, BICUBIC = InterpolationMode.NEAREST, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
+OWN_SIZE = ("clean", "base", "weak", "strong")  # views that keep the size of the data's images; all others are 224 x 224
 
 # The AutoAugment CIFAR-10 policy as in the code of Guo et al. (2024): (operation, probability, magnitude) twice per line.
-# Shear in tangent, translate as a share of the side, rotate in degrees (never negated there; the sense of rotation is torchvision's), enhancements as |factor - 1|.
+# Shear in tangent, translate as a share of the side, rotate in degrees (never negated there), enhancements as |factor - 1|.
 CIFAR10_POLICY = (
     (("invert", 0.1, 0), ("contrast", 0.2, 0.6)), (("rotate", 0.7, 6.67), ("translate_x", 0.3, 0.453)),
     (("sharpness", 0.8, 0.1), ("sharpness", 0.9, 0.3)), (("shear_y", 0.5, 0.267), ("translate_y", 0.7, 0.453)),
@@ -68,25 +81,34 @@ def uniforms(aug_seed: int, epoch: int, n: int) -> np.ndarray:
     return (words(VIEWS, aug_seed, epoch, n * COLUMNS) >> 11).reshape(n, COLUMNS) * 2.0**-53
 
 
+def uniform_rows(purpose: int, seed: int, epoch: int, index: np.ndarray, columns: int) -> np.ndarray:
+    """(len(index), columns) numbers in [0, 1): these rows of a table such as `uniforms`, without the others (Philox makes four words per count)."""
+    key = np.array([purpose << 32 | seed, epoch], dtype=np.uint64)
+    raw = [np.random.Philox(key=key, counter=int(i) * columns // 4).random_raw(columns) for i in index]
+    return (np.stack(raw) >> 11) * 2.0**-53
+
+
 def permutation(order_seed: int, epoch: int, n: int) -> np.ndarray:
     """The order of the n examples in one epoch, a pure function of (order_seed, epoch)."""
     return np.argsort(words(ORDER, order_seed, epoch, n), kind="stable")
 
 
-def affine(x: Tensor, fill: int, angle: float = 0.0, translate=(0, 0), shear=(0.0, 0.0), center=None) -> Tensor:
-    return F.affine(x, angle=angle, translate=list(translate), scale=1.0, shear=list(shear), center=center,
-                    interpolation=InterpolationMode.NEAREST, fill=float(fill))
+def affine(x: Tensor, fill: float | list[float], how: InterpolationMode, angle: float = 0.0, translate=(0, 0), shear=(0.0, 0.0), center=None) -> Tensor:
+    return F.affine(x, angle=angle, translate=list(translate), scale=1.0, shear=list(shear), center=center, interpolation=how, fill=fill)
 
 
-def operate(x: Tensor, name: str, magnitude: float, fill: int) -> Tensor:
-    """One operation with one signed magnitude on a group of images, uint8 (n, C, H, W)."""
+def operate(x: Tensor, name: str, magnitude: float, fill: float | list[float], how: InterpolationMode = NEAREST) -> Tensor:
+    """One operation with one signed magnitude on a group of images, uint8 (n, C, H, W); rotation is clockwise.
+
+    Where a moved image ends there is `fill`, one value or one per channel; `how` says how its pixels are interpolated.
+    """
     height, side = x.shape[-2:]
     match name:
-        case "shear_x": return affine(x, fill, shear=(math.degrees(math.atan(magnitude)), 0.0), center=[0, 0])
-        case "shear_y": return affine(x, fill, shear=(0.0, math.degrees(math.atan(magnitude))), center=[0, 0])
-        case "translate_x": return affine(x, fill, translate=(int(magnitude * side), 0))
-        case "translate_y": return affine(x, fill, translate=(0, int(magnitude * height)))
-        case "rotate": return affine(x, fill, angle=magnitude)
+        case "shear_x": return affine(x, fill, how, shear=(math.degrees(math.atan(magnitude)), 0.0), center=[0, 0])
+        case "shear_y": return affine(x, fill, how, shear=(0.0, math.degrees(math.atan(magnitude))), center=[0, 0])
+        case "translate_x": return affine(x, fill, how, translate=(int(magnitude * side), 0))
+        case "translate_y": return affine(x, fill, how, translate=(0, int(magnitude * height)))
+        case "rotate": return affine(x, fill, how, angle=magnitude)
         case "color": return F.adjust_saturation(x, 1 + magnitude) if x.shape[1] == 3 else x
         case "contrast": return F.adjust_contrast(x, 1 + magnitude)
         case "brightness": return F.adjust_brightness(x, 1 + magnitude)
@@ -99,12 +121,12 @@ def operate(x: Tensor, name: str, magnitude: float, fill: int) -> Tensor:
         case "invert": return F.invert(x)
 
 
-def in_groups(x: Tensor, operations: list[tuple[str, float]], choice: np.ndarray, fill: int) -> Tensor:
+def in_groups(x: Tensor, operations: list[tuple[str, float]], choice: np.ndarray, fill: float | list[float], how: InterpolationMode = NEAREST) -> Tensor:
     """Applies operations[choice[i]] to image i, or nothing where choice[i] is negative; images of one choice share a call."""
     x = x.clone()
     for c in np.unique(choice[choice >= 0]):
         index = torch.from_numpy(np.flatnonzero(choice == c)).to(x.device)
-        x[index] = operate(x[index], *operations[c], fill)
+        x[index] = operate(x[index], *operations[c], fill, how)
     return x
 
 
@@ -122,28 +144,30 @@ def flip(x: Tensor, u: np.ndarray) -> Tensor:
     return torch.where(torch.from_numpy(u[:, FLIP] < 0.5).to(x.device)[:, None, None, None], x.flip(-1), x)
 
 
-def autoaugment(x: Tensor, u: np.ndarray, fill: int, share: float = 1.0) -> Tensor:
-    """AutoAugment's CIFAR-10 policy; an image is touched with probability `share`."""
+def autoaugment(x: Tensor, u: np.ndarray, fill: float, share: float = 1.0, sense: int = 1) -> Tensor:
+    """AutoAugment's CIFAR-10 policy; an image is touched with probability `share`; rotation is clockwise, or counter-clockwise with sense = -1."""
     policy = (u[:, POLICY] * len(CIFAR10_POLICY)).astype(int)
     for step, (chance, sign) in enumerate(((P1, SIGN1), (P2, SIGN2))):
-        lines = [line[step] for line in CIFAR10_POLICY]
+        lines = [(name, p, sense * m if name == "rotate" else m) for name, p, m in (line[step] for line in CIFAR10_POLICY)]
         operations = [(name, m) for name, _, m in lines] + [(name, -m if name in SIGNED else m) for name, _, m in lines]
         hit = (u[:, TOUCH] < share) & (u[:, chance] < np.array([p for _, p, _ in lines])[policy])
         x = in_groups(x, operations, np.where(hit, policy + len(lines) * (u[:, sign] < 0.5), -1), fill)
     return x
 
 
-def randaugment(x: Tensor, u: np.ndarray, fill: int) -> Tensor:
+def randaugment(x: Tensor, u: np.ndarray) -> Tensor:
     """Two operations drawn with replacement, each applied with probability 1/2, level N(10, 0.5) clipped to [0, 10].
 
-    Levels are rounded to 0.1, so that images can share a call.
+    Levels are rounded to 0.1, so that images can share a call. Always bilinear, where the code of Guo et al. (2024) draws bilinear or
+    bicubic for each image; fill is ImageNet's mean colour as there, for grey images its luminance.
     """
+    fill = [124.0, 116.0, 104.0] if x.shape[1] == 3 else 117.0
     levels = [m / 10 for m in range(101)]
     operations = [(name, s * magnitude(m)) for name, magnitude, signed in RANDAUGMENT for s in (1, -1 if signed else 1) for m in levels]
     for op, chance, sign, level in ((OP1, P1, SIGN1, LEVEL1), (OP2, P2, SIGN2, LEVEL2)):
         tenths = np.rint(np.clip(10 + 0.5 * ndtri(u[:, level]), 0, 10) * 10).astype(int)
         line = (u[:, op] * len(RANDAUGMENT)).astype(int) * 2 + (u[:, sign] < 0.5)
-        x = in_groups(x, operations, np.where(u[:, chance] < 0.5, line * len(levels) + tenths, -1), fill)
+        x = in_groups(x, operations, np.where(u[:, chance] < 0.5, line * len(levels) + tenths, -1), fill, BILINEAR)
     return x
 
 
@@ -175,13 +199,11 @@ def part(x: Tensor, which: str, u: np.ndarray) -> Tensor:
 def augment(x: Tensor, view: View, u: np.ndarray) -> Tensor:
     """The view of uint8 images (n, C, H, W) that their rows of uniform numbers (n, COLUMNS) describe, same shape.
 
-    clean        the images
-    base         random shift by up to 2 px in 28 (zero padding): the denominator of the published Affinity code
-    weak         base + horizontal flip
-    strong       weak + AutoAugment on a share `strength` of the images + cutout of 2 px in 28; strength 0 is weak + cutout
-    autoaugment  weak + AutoAugment with grey fill + cutout, every image (Guo et al.'s CIFAR recipe, on our crop)
-    randaugment  weak + RandAugment n2-m10-mstd0.5 (Guo et al.'s ImageNet recipe, on our crop)
-    The official cutout is 16 of 224 px, the same share of the side as 2 of 28.
+    clean   the images
+    base    random shift by up to 2 px in 28 (zero padding): the denominator of the published Affinity code
+    weak    base + horizontal flip
+    strong  weak + AutoAugment on a share `strength` of the images + cutout of 2 px in 28; strength 0 is weak + cutout
+    The official cutout is 16 of 224 px, the same share of the side as 2 of 28. Views of 224 px: `at_224`.
     """
     if view.name == "clean":
         return part(x, view.part, u)
@@ -190,17 +212,99 @@ def augment(x: Tensor, view: View, u: np.ndarray) -> Tensor:
     if view.name == "base":
         return part(x, view.part, u)
     x = flip(x, u)
-    match view.name:
-        case "strong": x = cutout(autoaugment(x, u, 0, view.strength), u, max(1, round(side / 14)))
-        case "autoaugment": x = cutout(autoaugment(x, u, 128), u, max(1, round(side / 14)))
-        case "randaugment": x = randaugment(x, u, 124)
+    if view.name == "strong":
+        x = cutout(autoaugment(x, u, 0.0, view.strength), u, max(1, round(side / 14)))
     return part(x, view.part, u)
+
+
+def crop_box(height: int, width: int, smallest: float, v: np.ndarray) -> tuple[int, int, int, int]:
+    """A random crop (top, left, height, width) as torchvision's RandomResizedCrop draws it, from a row v of the second table.
+
+    Area uniform in [smallest, 1] of the image, log(width / height) uniform in +-log(4/3); the first of ten tries that fits into the
+    image, at a uniform place. If none fits: the largest central box with such a ratio.
+    """
+    area = height * width * (smallest + (1 - smallest) * v[AREA:AREA + 10])
+    ratio = (4 / 3) ** (2 * v[RATIO:RATIO + 10] - 1)
+    w, h = np.rint(np.sqrt(area * ratio)).astype(int), np.rint(np.sqrt(area / ratio)).astype(int)
+    fits = np.flatnonzero((w >= 1) & (w <= width) & (h >= 1) & (h <= height))
+    if len(fits):
+        w, h = int(w[fits[0]]), int(h[fits[0]])
+        return int(v[TOP] * (height - h + 1)), int(v[LEFT] * (width - w + 1)), h, w
+    h, w = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def jitter(image: Image.Image, v: np.ndarray) -> Image.Image:
+    """ColorJitter(0.4, 0.4, 0.4): brightness, contrast and saturation, each times a factor uniform in [0.6, 1.4], in random order."""
+    changes = F.adjust_brightness, F.adjust_contrast, F.adjust_saturation
+    for k in tuple(permutations(range(3)))[int(v[JITTER] * 6)]:
+        image = changes[k](image, 0.6 + 0.8 * v[FACTOR + k])
+    return image
+
+
+def frame(image: Image.Image, name: str, u: np.ndarray, v: np.ndarray) -> Image.Image:
+    """One image in 224 x 224: the part of `at_224` that is particular to it, from its rows u (COLUMNS,) and v (FRAME_COLUMNS,)."""
+    if name == "resize":
+        return F.resize(image, [224, 224])
+    if name == "center-crop":
+        return F.center_crop(F.resize(image, [256]), [224, 224])
+    smallest, how = (0.2, BICUBIC) if name.startswith("cifar") else (0.08, BILINEAR)
+    image = F.resized_crop(image, *crop_box(image.height, image.width, smallest, v), [224, 224], how)
+    if not name.endswith("base") and u[FLIP] < 0.5:
+        image = F.horizontal_flip(image)
+    match name:
+        case "cifar-weak": return F.rotate(image, 30 * v[ANGLE] - 15)
+        case "imagenet-weak" | "imagenet-strong": return jitter(image, v)
+    return image
+
+
+def at_224(data: Data, split: str, view: View, aug_seed: int, epoch: int, index: np.ndarray, device: str = "cpu") -> Tensor:
+    """The view of the images `index` in one epoch, uint8 (len(index), C, 224, 224): Guo et al.'s recipes, read in their code.
+
+    cifar-base       RandomResizedCrop(224, scale 0.2 to 1, bicubic): the denominator of their Affinity code
+    cifar-weak       cifar-base, horizontal flip, rotation by up to 15 degrees, black where nothing is left
+    cifar-strong     cifar-base, flip, AutoAugment's CIFAR-10 policy with grey fill, cutout of 16 px
+    resize           Resize(224), their clean CIFAR image; an image that is not square is stretched
+    imagenet-base    RandomResizedCrop(224), scale 0.08 to 1, bilinear
+    imagenet-weak    imagenet-base, flip, ColorJitter(0.4, 0.4, 0.4)
+    imagenet-strong  imagenet-weak, RandAugment n2-m10-mstd0.5
+    center-crop      Resize(256), CenterCrop(224), their clean ImageNet image
+    What the two policies move is interpolated nearest for CIFAR and bilinear for ImageNet.
+    """
+    x = getattr(load(data), f"{split}_x")
+    u, v = uniform_rows(VIEWS, aug_seed, epoch, index, COLUMNS), uniform_rows(FRAMES, aug_seed, epoch, index, FRAME_COLUMNS)
+    with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+        frames = pool.map(lambda i, a, b: np.atleast_3d(np.asarray(frame(picture(x[i]), view.name, a, b))), index, u, v)
+        x = torch.from_numpy(np.stack(list(frames))).to(device).permute(0, 3, 1, 2).contiguous()
+    match view.name:
+        case "cifar-strong": x = cutout(autoaugment(x, u, 128.0, sense=-1), u, 16)
+        case "imagenet-strong": x = randaugment(x, u)
+    return part(x, view.part, u)
+
+
+def pixels(data: Data, split: str) -> np.ndarray:
+    """The split's images at their own size, uint8 (n, C, H, W). ValueError where they differ in size."""
+    x = getattr(load(data), f"{split}_x")
+    if x.ndim == 1:
+        raise ValueError(f"The images of {data.name} differ in size: views that are allowed are "
+                         f"{', '.join(name for name in get_args(ViewName) if name not in OWN_SIZE)}.")
+    return x
+
+
+def size(data: Data, view: View) -> tuple[int, int]:
+    """Height and width of the images that a network sees."""
+    return pixels(data, "train").shape[-2:] if view.name in OWN_SIZE else (224, 224)
+
+
+def large(data: Data, split: str, view: View) -> bool:
+    """Whether an epoch of the view takes more than LARGE bytes. At their own size, all data sets that are held in memory are smaller."""
+    return view.name not in OWN_SIZE and len(getattr(load(data), f"{split}_y")) * len(load(data).mean) * 224 * 224 > LARGE
 
 
 @lru_cache(maxsize=4)
 def images(data: Data, split: str, device: str) -> Tensor:
     """The split's images on the device, uint8 (n, C, H, W)."""
-    return torch.tensor(getattr(load(data), f"{split}_x"), device=device)
+    return torch.tensor(pixels(data, split), device=device)
 
 
 def several(data: Data, split: str, view: View, aug_seed: int, epochs: range, device: str) -> Tensor:
@@ -215,12 +319,24 @@ kept = lru_cache(maxsize=32)(several)
 
 def epoch_view(data: Data, split: str, view: View, aug_seed: int, epoch: int, device: str = "cpu") -> Tensor:
     """The view of a split in one epoch, uint8 (n, C, H, W). Of small data, a block of epochs is made at once and kept for the next student."""
+    if view.name not in OWN_SIZE:
+        return at_224(data, split, view, aug_seed, epoch, np.arange(len(getattr(load(data), f"{split}_y"))), device)
     if view.name == "clean" and view.part == "whole":
         return images(data, split, device)
     if images(data, split, device).numel() > 2**20:
         return several(data, split, view, aug_seed, range(epoch, epoch + 1), device)[0]
     first = epoch - epoch % BLOCK
     return kept(data, split, view, aug_seed, range(first, first + BLOCK), device)[epoch - first]
+
+
+latest = lru_cache(maxsize=4)(epoch_view)
+
+
+def batch_view(data: Data, split: str, view: View, aug_seed: int, epoch: int, index: Tensor, device: str = "cpu") -> Tensor:
+    """epoch_view(...)[index], uint8 (len(index), C, H, W). The latest epochs are kept; of large data only these images are made."""
+    if large(data, split, view):
+        return at_224(data, split, view, aug_seed, epoch, index.cpu().numpy(), device)
+    return latest(data, split, view, aug_seed, epoch, device)[index]
 
 
 def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

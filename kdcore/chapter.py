@@ -20,7 +20,8 @@ import yaml
 
 from .parameters import ImageDataset, ModelName, ParameterError, Parameters, read
 
-__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "declared", "glue", "home", "origin", "provenance", "read", "table"]
+__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "declared", "glue", "home", "origin", "provenance", "read",
+           "reading", "say", "table"]
 
 # ------------------------------------------------------------------------------------------- what the notebook declares
 
@@ -77,6 +78,19 @@ def glue(name, value):
     from myst_nb import glue
 
     glue(name, value.item() if hasattr(value, "item") else value, display=False)
+
+
+def say(interval, digits=2, unit=" points"):
+    """An interval of kdcore.stats as text: "+0.30 points [+0.13, +0.48]", with a minus sign and no line break inside the brackets."""
+    estimate, low, high = (f"{v:+.{digits}f}".replace("-", "−") for v in (interval.estimate, interval.low, interval.high))
+    return f"{estimate}{unit} [{low},\N{NO-BREAK SPACE}{high}]"
+
+
+def reading(interval, up, down, flat):
+    """`up` or `down` where the interval lies above or below zero, `flat` where it holds zero or has no bounds (one seed)."""
+    if interval.low > 0:
+        return up
+    return down if interval.high < 0 else flat
 
 
 def _html(text):

@@ -202,6 +202,7 @@ def attention(spec: Spec, weak: View, strong: View, images: int, threshold: floa
     chance      the same with the second model's map of another image; "class chance": of another image of the same class
     matched     masks of the 40 % highest pixels, equal in area by construction; "matched chance" likewise
     rank        Spearman's correlation of the maps, no threshold
+    low, high   95 % percentile bootstrap of the mean iou over images, for this one group of networks
     area        share of the image in the mask, each model by itself
     On the weak and strong views and for teacher and student only iou and chance are taken; thresholds vary on clean images.
     """
@@ -214,7 +215,7 @@ def attention(spec: Spec, weak: View, strong: View, images: int, threshold: floa
         size = tuple(x.shape[-2:])
         small = {name: maps(model, x, y) for name, model in models.items()}
         partner, alike = att.other(len(y), 0), att.other(len(y), 0, y.cpu().numpy())
-        for kind in small["S"]:
+        for kind in [k for k in small["S"] if view_name == "clean" or k in ("label", "sum", "cls", "rollout")]:
             full = {name: att.rescale(att.upsample(m[kind], size)) for name, m in small.items()}
             masks = {name: att.mask(m, threshold) for name, m in full.items()}
             for group, names in groups.items():
@@ -224,6 +225,8 @@ def attention(spec: Spec, weak: View, strong: View, images: int, threshold: floa
                 row[f"chance {at}"] = att.iou(first, *(m[partner] for m in rest))
                 if view_name != "clean" or group != "T":
                     continue
+                each, again = row[f"iou {at}"].cpu().numpy(), np.random.default_rng(0).integers(len(y), size=(1000, len(y)))
+                row[f"low {at}"], row[f"high {at}"] = torch.from_numpy(np.quantile(each[again].mean(1), (0.025, 0.975)))
                 row[f"pooled {at}"] = torch.tensor(att.pooled_iou(first, *rest))
                 row[f"class chance {at}"] = att.iou(first, *(m[alike] for m in rest))
                 top, *others = (att.mask_top(full[n], 0.4) for n in names)

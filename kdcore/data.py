@@ -211,7 +211,8 @@ def _folders(root):
     for part in ("train", "val"):
         there = sorted(f.name for f in os.scandir(root / part) if f.is_dir())
         if not classes or there != classes:
-            raise ValueError(f"Data set 'imagenet' in {root} is damaged: {len(classes)} class folders in train, {len(there)} in {part}, and they must be the same.")
+            raise ValueError(f"Data set 'imagenet' in {root} is damaged: {len(classes)} class folders in train, {len(there)} in {part}; "
+                             "they must be the same, and at least one.")
         paths = [sorted(f"{part}/{c}/{f.name}" for f in os.scandir(root / part / c)) for c in classes]
         arrays += [np.array([path for one in paths for path in one], dtype=str), np.repeat(np.arange(len(classes)), [len(p) for p in paths])]
     return arrays, tuple(classes)

@@ -11,17 +11,26 @@ from kdcore import attention as att
 from kdcore import metrics
 from kdcore.data import load
 from kdcore.spec import Data, Inputs, Spec, View
-from kdcore.train import device, fit, forward, frozen, logits, network, train
-from kdcore.views import epoch_view, normalise
+from kdcore.train import device, fit, frozen, logits, network, train
+from kdcore.views import batch_view, normalise
 
 EVALUATION_SEED = 2_000_000_000  # views used for measuring are drawn apart from every training view
-BASE = View(name="base", strength=0.0)
-CLEAN = View(name="clean", strength=0.0)
+UNAUGMENTED = {"cifar": ("resize", "cifar-base"), "imagenet": ("center-crop", "imagenet-base")}  # by recipe; else the images as they are
+
+
+def clean(spec: Spec) -> View:
+    """Images without augmentation, in the size that the spec's own view has."""
+    return View(name=UNAUGMENTED.get(spec.view.name.partition("-")[0], ("clean", "base"))[0], strength=0.0)
+
+
+def base(spec: Spec) -> View:
+    """Cropped or shifted at random and nothing else: the denominator of the published Affinity."""
+    return View(name=UNAUGMENTED.get(spec.view.name.partition("-")[0], ("clean", "base"))[1], strength=0.0)
 
 
 def recorded(spec: Spec, data: Data, split: str, view: View, draws: int) -> np.ndarray:
     """Logits (draws * n, classes) on the fixed draws of a view; a clean view has one draw."""
-    at = Inputs(data=data, split=split, view=view, aug_seed=EVALUATION_SEED, first=0, count=1 if view.name == "clean" else draws)
+    at = Inputs(data=data, split=split, view=view, aug_seed=EVALUATION_SEED, first=0, count=1 if view == clean(spec) else draws)
     z = logits(spec, at)
     return z.reshape(-1, z.shape[-1])
 
@@ -35,7 +44,7 @@ def model(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, float]:
     row["accuracy online"] = float(run.online_accuracy[-1])
     row["loss online"] = float(run.loss[-1])
     for split in ("train", "test"):
-        views = {"clean": CLEAN, "weak": weak, "strong": strong} | ({"base": BASE} if split == "test" else {})
+        views = {"clean": clean(spec), "weak": weak, "strong": strong} | ({"base": base(spec)} if split == "test" else {})
         for name, view in views.items():
             k = 1 if split == "test" or name == "clean" else draws
             at, labels = f"{split} {name}", np.tile(getattr(data, f"{split}_y"), k)
@@ -89,7 +98,7 @@ model.version = 1
 def recall(spec: Spec) -> dict[str, float]:
     """Share of each class's clean test images that are classified correctly: "recall <class number>"."""
     data = load(spec.data)
-    right = metrics.correct(recorded(spec, spec.data, "test", CLEAN, 1), data.test_y)
+    right = metrics.correct(recorded(spec, spec.data, "test", clean(spec), 1), data.test_y)
     return {f"recall {c}": float(right[data.test_y == c].mean()) for c in range(len(data.classes))}
 
 
@@ -98,7 +107,7 @@ recall.version = 1
 
 def reliability(spec: Spec, bins: int) -> dict[str, float]:
     """The reliability diagram on clean test images: "count b", "confidence b", "accuracy b" in bins b = 0 ... of confidence."""
-    r = metrics.reliability(recorded(spec, spec.data, "test", CLEAN, 1), load(spec.data).test_y, bins)
+    r = metrics.reliability(recorded(spec, spec.data, "test", clean(spec), 1), load(spec.data).test_y, bins)
     return {f"{name} {b}": float(values[b]) for name, values in (("count", r.count), ("confidence", r.confidence), ("accuracy", r.accuracy)) for b in range(bins)}
 
 
@@ -107,7 +116,7 @@ reliability.version = 1
 
 def doses(spec: Spec, strengths: list[float]) -> dict[str, float]:
     """Accuracy on test images, clean and under each view: numerators and denominators of every variant of Affinity."""
-    views = {"clean": CLEAN, "base": BASE, "weak": View(name="weak", strength=0.0)} | {f"strong {s:g}": View(name="strong", strength=s) for s in strengths}
+    views = {"clean": clean(spec), "base": base(spec), "weak": View(name="weak", strength=0.0)} | {f"strong {s:g}": View(name="strong", strength=s) for s in strengths}
     y = load(spec.data).test_y
     return {f"accuracy test {name}": float(metrics.correct(recorded(spec, spec.data, "test", view, 1), y).mean()) for name, view in views.items()}
 
@@ -117,7 +126,7 @@ doses.version = 1
 
 def example_logits(spec: Spec, images: list[int]) -> dict[str, list]:
     """A model's logits on chosen clean test images, and the labels: "logits" (images, classes), "labels" (images,)."""
-    z = recorded(spec, spec.data, "test", CLEAN, 1)[images]
+    z = recorded(spec, spec.data, "test", clean(spec), 1)[images]
     return {"logits": [[round(float(v), 4) for v in line] for line in z], "labels": load(spec.data).test_y[images].tolist()}
 
 
@@ -129,9 +138,9 @@ def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
     data, row = load(spec.data), {}
     net = network(spec, train(spec).state).train()
     for name, view in (("weak", weak), ("strong", strong)):
-        x = epoch_view(spec.data, "train", view, EVALUATION_SEED, 0, device())
         with torch.no_grad():
-            moving = torch.cat([net(normalise(part, data.mean, data.std)) for part in x.split(128)]).cpu().numpy()
+            parts = (batch_view(spec.data, "train", view, EVALUATION_SEED, 0, index, device()) for index in torch.arange(len(data.train_y)).split(128))
+            moving = torch.cat([net(normalise(part, data.mean, data.std)) for part in parts]).cpu().numpy()
         fixed = recorded(spec, spec.data, "train", view, 1)
         row |= {f"accuracy {name} eval": metrics.correct(fixed, data.train_y).mean(), f"accuracy {name} batch": metrics.correct(moving, data.train_y).mean(),
                 f"agreement {name}": metrics.agreement(fixed, moving).mean(), f"kl {name}": metrics.kl(fixed, moving).mean()}
@@ -148,12 +157,14 @@ def best_epoch(spec: Spec, images: int) -> dict[str, float]:
     the other half is what it is worth. Swapped and averaged. "last": the last epoch, the same for both.
     """
     data, half = load(spec.data), spec.optim.epochs // 2
-    x, y = torch.tensor(data.test_x[:images]), data.test_y[:images]
+    (x, _), y = test_images(spec, clean(spec), range(images)), data.test_y[:images]
     right = []
 
+    @torch.inference_mode()
     def look(epoch, net):
         if epoch >= half:
-            right.append(metrics.correct(forward(net.eval(), x.to(device()), data.mean, data.std).cpu().numpy(), y))
+            net.eval()
+            right.append(metrics.correct(torch.cat([net(part) for part in x.split(125)]).cpu().numpy(), y))
             net.train()
 
     fit(spec, after_epoch=look)
@@ -187,11 +198,11 @@ def maps(spec: Spec, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.T
     return {kind: torch.cat(parts) for kind, parts in kinds.items()}
 
 
-def test_images(spec: Spec, view: View, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first `count` test images in a view, normalised, with their labels."""
-    data = load(spec.data)
-    x = epoch_view(spec.data, "test", view, EVALUATION_SEED, 0, device())[:count]
-    return normalise(x, data.mean, data.std), torch.from_numpy(data.test_y[:count].copy()).to(device())
+def test_images(spec: Spec, view: View, which) -> tuple[torch.Tensor, torch.Tensor]:
+    """Chosen test images in a view, normalised, with their labels."""
+    data, index = load(spec.data), torch.tensor(list(which), device=device())
+    x = batch_view(spec.data, "test", view, EVALUATION_SEED, 0, index, device())
+    return normalise(x, data.mean, data.std), torch.from_numpy(data.test_y.copy()).to(device())[index]
 
 
 def attention(spec: Spec, weak: View, strong: View, images: int, threshold: float) -> dict[str, float]:
@@ -210,11 +221,12 @@ def attention(spec: Spec, weak: View, strong: View, images: int, threshold: floa
     teachers = [name for name in models if name != "S"]
     groups = ({"T": teachers} if len(teachers) > 1 else {}) | {f"{t}-S": [t, "S"] for t in teachers}
     row = {}
-    for view_name, view in {"clean": CLEAN, "weak": weak, "strong": strong}.items():
-        x, y = test_images(spec, view, images)
+    for view_name, view in {"clean": clean(spec), "weak": weak, "strong": strong}.items():
+        x, y = test_images(spec, view, range(images))
         size = tuple(x.shape[-2:])
         small = {name: maps(model, x, y) for name, model in models.items()}
-        partner, alike = att.other(len(y), 0), att.other(len(y), 0, y.cpu().numpy())
+        partner, classes = att.other(len(y), 0), y.cpu().numpy()
+        alike = att.other(len(y), 0, classes) if np.unique(classes, return_counts=True)[1].min() > 1 else None  # few images of many classes
         for kind in [k for k in small["S"] if view_name == "clean" or k in ("label", "sum", "cls", "rollout")]:
             full = {name: att.rescale(att.upsample(m[kind], size)) for name, m in small.items()}
             masks = {name: att.mask(m, threshold) for name, m in full.items()}
@@ -228,7 +240,7 @@ def attention(spec: Spec, weak: View, strong: View, images: int, threshold: floa
                 each, again = row[f"iou {at}"].cpu().numpy(), np.random.default_rng(0).integers(len(y), size=(1000, len(y)))
                 row[f"low {at}"], row[f"high {at}"] = torch.from_numpy(np.quantile(each[again].mean(1), (0.025, 0.975)))
                 row[f"pooled {at}"] = torch.tensor(att.pooled_iou(first, *rest))
-                row[f"class chance {at}"] = att.iou(first, *(m[alike] for m in rest))
+                row[f"class chance {at}"] = torch.tensor(float("nan")) if alike is None else att.iou(first, *(m[alike] for m in rest))
                 top, *others = (att.mask_top(full[n], 0.4) for n in names)
                 row[f"matched {at}"] = att.iou(top, *others)
                 row[f"matched chance {at}"] = att.iou(top, *(m[partner] for m in others))
@@ -250,7 +262,7 @@ def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
     """The class-summed map follows s, the sum of the head's rows, which training does not touch: how far s and the head moved from
     their initial values (relative, Frobenius norm), and what remains of the map when one random vector is added to every row of the head,
     which changes no prediction: IoU of the network with itself, and the share of predictions kept."""
-    x, y = test_images(spec, CLEAN, images)
+    x, y = test_images(spec, clean(spec), range(images))
     weight0, weight = (n.get_classifier().weight.detach() for n in (network(spec), frozen(spec)))
     size = tuple(x.shape[-2:])
     f, weight, bias, z = (torch.cat(parts) if k in (0, 3) else parts[0] for k, parts in enumerate(zip(*(att.features(frozen(spec), part) for part in x.split(125)))))
@@ -275,9 +287,7 @@ row_sum.version = 1
 
 def gallery(spec: Spec, images: list[int]) -> dict[str, list]:
     """Rescaled maps of chosen clean test images by each teacher and the student: "<kind> <model>", (images, h, w) as lists of three digits."""
-    data, at = load(spec.data), np.array(images)
-    x = normalise(torch.tensor(data.test_x[at], device=device()), data.mean, data.std)
-    y = torch.from_numpy(data.test_y[at]).to(device())
+    x, y = test_images(spec, clean(spec), images)
     models = {f"T{k}": t for k, t in enumerate(spec.teachers, 1)} | {"S": spec}
     return {f"{kind} {name}": [[[round(float(v), 3) for v in line] for line in one] for one in att.rescale(m)]
             for name, model in models.items() for kind, m in maps(model, x, y).items()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import models, store, train as tr
+from kdcore import models, store, train as tr, views
 from kdcore.measure import EVALUATION_SEED, model as measure_model
 from kdcore.spec import MODELS, Inputs, Optim, View
 from kdcore.train import TrainingDiverged, fit, frozen, learning_rate, logits, train
@@ -37,7 +37,7 @@ def test_shared_logits_give_the_same_run_as_live_teachers():
     shared, live = fit(student), fit(student, live=True)
     assert max((shared[0][k] - live[0][k]).abs().max().item() for k in shared[0]) < 1e-5
     at = Inputs(data=student.data, split="train", view=student.view, aug_seed=student.aug_seed, first=0, count=1)
-    x, data = tr.epoch_view(student.data, "train", student.view, student.aug_seed, 0), tr.load(student.data)
+    x, data = views.epoch_view(student.data, "train", student.view, student.aug_seed, 0), tr.load(student.data)
     with torch.inference_mode():
         by_hand = frozen(student.teachers[0])(tr.normalise(x, data.mean, data.std))
     assert np.array_equal(logits(student.teachers[0], at)[0], by_hand.numpy())
@@ -50,7 +50,7 @@ def test_a_student_listens_to_what_its_teachers_say_about_its_own_view():
     z = logits(student.teachers[1], at)
     data = tr.load(student.data)
     for epoch in (0, 2, 19):
-        x = tr.epoch_view(student.data, "train", STRONG, student.aug_seed, epoch)
+        x = views.epoch_view(student.data, "train", STRONG, student.aug_seed, epoch)
         assert np.allclose(z[epoch], tr.forward(frozen(student.teachers[1]), x, data.mean, data.std).numpy(), atol=1e-6)
     assert np.abs(z[0] - z[1]).max() > 0.01
 

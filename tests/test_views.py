@@ -1,17 +1,23 @@
 """Views are pure functions of (augmentation, strength, aug_seed, epoch, index)."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
 
 from kdcore import views
+from kdcore._torchvision import torchvision
 from kdcore.data import load
 from kdcore.spec import Data, View
 
 DATA = Data(name="fashion_mnist", n_train=64, n_test=32, seed=0)
-NAMES = ["base", "weak", "strong", "autoaugment", "randaugment"]
+NAMES = ["base", "weak", "strong"]
+AT_224 = ["cifar-base", "cifar-weak", "cifar-strong", "resize", "imagenet-base", "imagenet-weak", "imagenet-strong", "center-crop"]
 
 
 def make(name, seed=1, epoch=0, n=64, strength=1.0):
@@ -98,3 +104,183 @@ def test_the_policy_is_drawn_uniformly():
     u = views.uniforms(3, 5, 20_000)
     counts = np.bincount((u[:, views.POLICY] * 25).astype(int), minlength=25)
     assert counts.min() > 680 and counts.max() < 920  # 800 each, 4.3 standard deviations
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), epoch=st.integers(0, 10**6), index=st.lists(st.integers(0, 49), min_size=1, max_size=5))
+def test_single_rows_are_those_of_the_whole_table(seed, epoch, index):
+    assert np.array_equal(views.uniform_rows(views.VIEWS, seed, epoch, np.array(index), views.COLUMNS), views.uniforms(seed, epoch, 50)[index])
+    assert not np.array_equal(views.uniform_rows(views.FRAMES, seed, epoch, np.array(index), views.COLUMNS), views.uniforms(seed, epoch, 50)[index])
+
+
+# ---- halves ----------------------------------------------------------------------------------------------------------------------------
+
+def test_halves_are_enlarged_or_the_other_one_is_black():
+    x, u = torch.zeros(2, 3, 8, 12, dtype=torch.uint8), views.uniforms(0, 0, 2)
+    x[..., :6], x[..., 6:] = 50, 200  # two plain halves: enlarged, each fills the frame with its value
+    assert (views.part(x, "left", u) == 50).all() and (views.part(x, "right", u) == 200).all() and views.part(x, "left", u).shape == x.shape
+    assert torch.equal(views.part(x, "left-masked", u)[..., :6], x[..., :6]) and (views.part(x, "left-masked", u)[..., 6:] == 0).all()
+    assert torch.equal(views.part(x, "right-masked", u)[..., 6:], x[..., 6:]) and (views.part(x, "right-masked", u)[..., :6] == 0).all()
+    assert torch.equal(views.part(x, "whole", u), x)
+
+
+def test_an_enlarged_half_keeps_its_order_from_left_to_right():
+    x = torch.arange(0, 240, 10, dtype=torch.uint8).expand(1, 1, 24, 24)
+    left = views.part(x, "left", views.uniforms(0, 0, 1))[0, 0, 0].int()
+    assert (left.diff() >= 0).all() and left[0] <= 5 and 105 <= left[-1] <= 115
+
+
+def test_a_random_half_is_either_one_about_equally_and_fixed_by_seed_epoch_and_index():
+    x = torch.zeros(4000, 1, 2, 4, dtype=torch.uint8)
+    x[..., :2], x[..., 2:] = 50, 200
+    side = views.part(x, "random", views.uniforms(5, 2, 4000))
+    assert set(side.unique().tolist()) == {50, 200} and abs((side[:, 0, 0, 0] == 50).float().mean() - 0.5) < 0.035  # 4.4 standard deviations
+    assert torch.equal(side[:100], views.part(x[:100], "random", views.uniforms(5, 2, 100)))
+    assert not torch.equal(side, views.part(x, "random", views.uniforms(5, 3, 4000)))
+    whole, half = (views.epoch_view(DATA, "train", View(name="weak", strength=0.0, part=p), 1, 3) for p in ("whole", "random"))
+    sides = [views.part(whole, p, views.uniforms(1, 3, 64)) for p in ("left", "right")]
+    assert all(torch.equal(h, a) or torch.equal(h, b) for h, a, b in zip(half, *sides))
+
+
+# ---- 224 pixels: the paper's recipes, against PIL ----------------------------------------------------------------------------------------
+
+@pytest.fixture(params=[1, 3], ids=["grey", "colour"])
+def pictures(request, monkeypatch):
+    """12 images of 32 x 32 in place of the data set's."""
+    x = np.random.default_rng(0).integers(0, 256, (12, request.param, 8, 8), dtype=np.uint8).repeat(4, 2).repeat(4, 3)
+    monkeypatch.setattr(views, "load", lambda _: SimpleNamespace(train_x=x, train_y=np.zeros(12), mean=(0.5,) * request.param))
+    views.latest.cache_clear()
+    yield x
+    views.latest.cache_clear()
+
+
+def at_224(name, index=range(12), seed=1, epoch=0):
+    return views.at_224(DATA, "train", View(name=name, strength=1.0), seed, epoch, np.array(index))
+
+
+def by_hand(x, name, seed=1, epoch=0):
+    """Base and weak views with PIL alone, from the two tables."""
+    u = views.uniform_rows(views.VIEWS, seed, epoch, np.arange(len(x)), views.COLUMNS)
+    v = views.uniform_rows(views.FRAMES, seed, epoch, np.arange(len(x)), views.FRAME_COLUMNS)
+    for image, a, b in zip(x, u, v):
+        image = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+        top, left, h, w = views.crop_box(32, 32, 0.2 if name.startswith("cifar") else 0.08, b)
+        how = Image.Resampling.BICUBIC if name.startswith("cifar") else Image.Resampling.BILINEAR
+        image = image.crop((left, top, left + w, top + h)).resize((224, 224), how)
+        if name.endswith("weak") and a[views.FLIP] < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if name == "cifar-weak":
+            image = image.rotate(30 * b[views.ANGLE] - 15)
+        if name == "imagenet-weak":
+            orders = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+            for k in orders[int(6 * b[views.JITTER])]:
+                image = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[k](image).enhance(0.6 + 0.8 * b[views.FACTOR + k])
+        yield torch.from_numpy(np.atleast_3d(np.asarray(image)).copy()).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("name", ["cifar-base", "cifar-weak", "imagenet-base", "imagenet-weak"])
+def test_base_and_weak_views_are_the_papers_transforms(pictures, name):
+    assert torch.equal(at_224(name), torch.stack(list(by_hand(pictures, name))))
+
+
+@pytest.mark.parametrize("name", AT_224)
+def test_a_view_of_224_pixels_depends_on_seed_epoch_and_index_alone(pictures, name):
+    x = at_224(name)
+    assert x.dtype == torch.uint8 and x.shape == (12, pictures.shape[1], 224, 224)
+    assert torch.equal(at_224(name, [7, 2, 7]), x[[7, 2, 7]])
+    fixed = name in ("resize", "center-crop")
+    assert torch.equal(x, at_224(name, seed=2)) == torch.equal(x, at_224(name, epoch=1)) == fixed
+
+
+def test_clean_views_of_224_pixels(pictures):
+    bright = pictures[0, 0]
+    assert torch.equal(at_224("resize", [0])[0, 0], torch.tensor(np.asarray(Image.fromarray(bright).resize((224, 224), Image.Resampling.BILINEAR))))
+    large = np.asarray(Image.fromarray(bright).resize((256, 256), Image.Resampling.BILINEAR))
+    assert torch.equal(at_224("center-crop", [0])[0, 0], torch.tensor(large[16:240, 16:240]))
+
+
+def test_a_wide_image_is_cut_or_stretched():
+    wide = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1)))
+    cut, stretched = (np.asarray(views.frame(wide, name, None, None)) for name in ("center-crop", "resize"))
+    assert cut.shape == stretched.shape == (224, 224) and stretched[0, 0] < 2 and stretched[0, -1] > 197
+    assert 54 <= cut[0, 0] <= 58 and 141 <= cut[0, -1] <= 146  # 224 of 512 pixels, the middle
+
+
+def test_the_strong_cifar_view_is_autoaugment_with_a_hole(pictures):
+    weak_frame = torch.stack(list(by_hand(pictures, "cifar-base")))
+    u = views.uniforms(1, 0, 12)
+    x = at_224("cifar-strong")
+    assert torch.equal(x, views.cutout(views.autoaugment(views.flip(weak_frame, u), u, 128.0, sense=-1), u, 16))
+    y, c = (u[0, [views.CUT_Y, views.CUT_X]] * 224).astype(int)
+    assert (x[0, :, max(0, y - 8):y + 8, max(0, c - 8):c + 8] == 0).all()
+
+
+def test_rotation_of_the_policy_turns_as_pil_does():
+    x = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    x[..., 16:48, 30:34] = 255
+    u = np.full((1, views.COLUMNS), 0.999)
+    u[0, [views.POLICY, views.P1, views.TOUCH]] = 1.5 / 25, 0.0, 0.0
+    turned, other = (views.autoaugment(x, u, 128.0, sense=sense)[0, 0].numpy().astype(int) for sense in (-1, 1))
+    pil = np.asarray(Image.fromarray(x[0, 0].numpy()).rotate(6.67, fillcolor=128)).astype(int)
+    assert (turned != pil).mean() < 0.01 < (other != pil).mean() and turned[0, 0] == pil[0, 0] == 128
+
+
+def test_randaugment_fills_with_imagenets_mean_colour():
+    x, u = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8), np.full((1, views.COLUMNS), 0.9)
+    names = [name for name, _, _ in views.RANDAUGMENT]
+    u[0, [views.OP1, views.P1]] = (names.index("rotate") + 0.5) / 15, 0.0
+    assert views.randaugment(x, u)[0, :, 0, 0].tolist() == [124, 116, 104] and views.randaugment(x[:, :1], u)[0, :, 0, 0].tolist() == [117]
+
+
+def test_the_strong_imagenet_view_is_the_weak_one_with_randaugment(pictures):
+    x, weak = at_224("imagenet-strong"), at_224("imagenet-weak")
+    assert torch.equal(x, views.randaugment(weak, views.uniforms(1, 0, 12)))
+    assert 0 < (x == weak).flatten(1).all(1).float().mean() < 1  # each of the two operations is left out half of the time
+
+
+@settings(max_examples=200, deadline=None)
+@given(height=st.integers(1, 300), width=st.integers(1, 300), smallest=st.sampled_from([0.08, 0.2]), seed=st.integers(0, 10**6))
+def test_a_crop_lies_in_the_image(height, width, smallest, seed):
+    v = np.random.default_rng(seed).random(views.FRAME_COLUMNS)
+    top, left, h, w = views.crop_box(height, width, smallest, v)
+    assert 0 <= top and 0 <= left and h >= 1 and w >= 1 and top + h <= height and left + w <= width
+    assert (w - 0.5) / (h + 0.5) < 4 / 3 and (h - 0.5) / (w + 0.5) < 4 / 3
+
+
+def test_crops_are_distributed_as_torchvisions():
+    torch.manual_seed(0)
+    image, crop = torch.zeros(1, 30, 40), torchvision.transforms.RandomResizedCrop
+    theirs = np.array([crop.get_params(image, (0.2, 1.0), (3 / 4, 4 / 3)) for _ in range(4000)])
+    ours = np.array([views.crop_box(30, 40, 0.2, v) for v in views.uniform_rows(views.FRAMES, 0, 0, np.arange(4000), views.FRAME_COLUMNS)])
+    difference = ours.mean(0) - theirs.mean(0)
+    assert (np.abs(difference) < 4 * theirs.std(0) * (2 / 4000) ** 0.5).all() and np.abs(ours.std(0) / theirs.std(0) - 1).max() < 0.07
+    thin = torch.zeros(1, 100, 4)  # no try fits: the middle
+    assert views.crop_box(100, 4, 0.9, np.full(views.FRAME_COLUMNS, 0.5)) == tuple(crop.get_params(thin, (0.9, 1.0), (3 / 4, 4 / 3)))
+
+
+# ---- batches ---------------------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["clean", *NAMES, "cifar-strong", "imagenet-weak"])
+@pytest.mark.parametrize("part", ["whole", "random"])
+def test_a_batch_is_taken_from_its_epoch(name, part):
+    view, index = View(name=name, strength=0.5, part=part), torch.tensor([5, 60, 5])
+    expected = views.epoch_view(DATA, "train", view, 3, 21)[index]
+    assert torch.equal(views.batch_view(DATA, "train", view, 3, 21, index), expected)
+
+
+def test_of_large_data_nothing_but_the_batch_is_made(pictures, monkeypatch):
+    view, index = View(name="cifar-strong", strength=1.0, part="random"), torch.tensor([5, 11, 5])
+    expected, asked, original = views.epoch_view(DATA, "train", view, 3, 21)[index], [], views.at_224
+    monkeypatch.setattr(views, "LARGE", 11 * pictures.shape[1] * 224 * 224)
+    monkeypatch.setattr(views, "at_224", lambda *a: asked.append(len(a[5])) or original(*a))
+    assert views.large(DATA, "train", view) and torch.equal(views.batch_view(DATA, "train", view, 3, 21, index), expected) and asked == [3]
+    assert not views.large(DATA, "train", View(name="strong", strength=1.0))
+    monkeypatch.setattr(views, "LARGE", 12 * pictures.shape[1] * 224 * 224)
+    views.batch_view(DATA, "train", view, 3, 21, index)
+    assert asked == [3, 12]  # small: the epoch, once
+    views.batch_view(DATA, "train", view, 3, 21, index)
+    assert asked == [3, 12]
+
+
+def test_the_size_of_a_view():
+    assert views.size(DATA, View(name="strong", strength=1.0)) == (28, 28) and views.size(DATA, View(name="resize", strength=0.0)) == (224, 224)

@@ -72,7 +72,7 @@ class Data(Plain):
 
 
 class View(Plain):
-    """An augmentation. `strength` in [0, 1] scales `strong`: the share of images that AutoAugment touches; others ignore it.
+    """An augmentation. `strength` in [0, 1] scales the strong ones: the share of images that AutoAugment or RandAugment touches.
 
     `part` is cut out of the augmented image and enlarged to its size (left, right, or a random one of the two for each
     image), or the other half is blacked out (left-masked: the left half stays).

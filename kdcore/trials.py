@@ -4,6 +4,8 @@ Within a seed all models share training images; all students share initial weigh
 differ in what they are about and in nothing else, and are compared inside a seed. Nothing here imports torch.
 """
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from kdcore import data
@@ -11,7 +13,7 @@ from kdcore.parameters import ImageDataset, ModelName, Parameters
 from kdcore.spec import Data, Distill, Optim, Spec, View
 
 TEACHERS_APART = 1_000_000  # teachers' seeds lie apart from the students'
-WEAK = View(name="weak", strength=0.0)
+RECIPES = {"small": ("weak", "strong"), "cifar": ("cifar-weak", "cifar-strong"), "imagenet": ("imagenet-weak", "imagenet-strong")}
 PAIRS = ("ww", "ws", "sw", "ss")
 
 
@@ -35,6 +37,11 @@ class Regime(Parameters):
     ce_weight: float = Field(ge=0)
     kd_weight: float = Field(gt=0)
     draws: int = Field(ge=1, le=20)
+    imbalance: float = Field(ge=1)
+    recipe: Literal["small", "cifar", "imagenet"]
+    milestones: list[int]
+    teacher_milestones: list[int]
+    pretrained: bool
 
     @model_validator(mode="after")
     def enough_images(self):
@@ -48,29 +55,33 @@ class Regime(Parameters):
         return range(self.first_seed, self.first_seed + self.seeds)
 
 
-def views(p: Regime) -> dict[str, View]:
-    return {"w": WEAK, "s": View(name="strong", strength=p.strength)}
+def views(p: Regime, strength: float | None = None) -> dict[str, View]:
+    """The weak and the strong view of the recipe, at the regime's strength or another."""
+    weak, strong = RECIPES[p.recipe]
+    return {"w": View(name=weak, strength=0.0), "s": View(name=strong, strength=p.strength if strength is None else strength)}
 
 
-def images(p: Regime, seed: int, imbalance: float = 1.0) -> Data:
-    return Data(name=p.dataset, n_train=p.n_train, n_test=p.n_test, seed=seed, imbalance=imbalance)
+def images(p: Regime, seed: int, imbalance: float | None = None) -> Data:
+    return Data(name=p.dataset, n_train=p.n_train, n_test=p.n_test, seed=seed, imbalance=p.imbalance if imbalance is None else imbalance)
 
 
-def optim(p: Regime, epochs: int, rate: float, **changes) -> Optim:
-    return Optim(**{"epochs": epochs, "batch_size": p.batch_size, "lr": rate, "momentum": 0.9, "weight_decay": 0.0, "warmup": 0.1} | changes)
+def optim(p: Regime, epochs: int, rate: float, milestones=(), **changes) -> Optim:
+    """A cosine after 10 % of warm-up; with milestones the paper's steps (appendix A): 8 epochs of warm-up, then a tenth at each."""
+    schedule = {"warmup": min(8, epochs // 2) / epochs, "schedule": "steps", "milestones": tuple(milestones)} if milestones else {"warmup": 0.1}
+    return Optim(**{"epochs": epochs, "batch_size": p.batch_size, "lr": rate, "momentum": 0.9, "weight_decay": 0.0} | schedule | changes)
 
 
 def teacher(p: Regime, seed: int, k: int, view: View) -> Spec:
     """The k-th teacher of a seed (k = 1, 2, 3): its own initial weights, batch order and views."""
     run = seed + k * TEACHERS_APART
-    return Spec(data=images(p, seed), view=view, model=p.teacher, optim=optim(p, p.teacher_epochs, p.teacher_learning_rate), distill=None,
-                model_seed=run, order_seed=run, aug_seed=run)
+    return Spec(data=images(p, seed), view=view, model=p.teacher, distill=None,
+                optim=optim(p, p.teacher_epochs, p.teacher_learning_rate, p.teacher_milestones), pretrained=p.pretrained, model_seed=run, order_seed=run, aug_seed=run)
 
 
-def student(p: Regime, seed: int, view: View, teachers=(), imbalance: float = 1.0, learning_rate: float | None = None, **changes) -> Spec:
+def student(p: Regime, seed: int, view: View, teachers=(), imbalance: float | None = None, learning_rate: float | None = None, **changes) -> Spec:
     """A student of the given teachers (one-hot without any); `changes` are fields of Distill, e.g. zscore=True."""
     listen = dict(temperature=p.temperature, ce_weight=p.ce_weight, kd_weight=p.kd_weight, zscore=False, teacher_mode="eval") | changes
-    return Spec(data=images(p, seed, imbalance), view=view, model=p.student, optim=optim(p, p.epochs, learning_rate or p.learning_rate),
+    return Spec(data=images(p, seed, imbalance), view=view, model=p.student, optim=optim(p, p.epochs, learning_rate or p.learning_rate, p.milestones),
                 distill=Distill(teachers=tuple(teachers), **listen) if teachers else None, model_seed=seed, order_seed=seed, aug_seed=seed)
 
 

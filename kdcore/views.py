@@ -155,7 +155,7 @@ def autoaugment(x: Tensor, u: np.ndarray, fill: float, share: float = 1.0, sense
     return x
 
 
-def randaugment(x: Tensor, u: np.ndarray) -> Tensor:
+def randaugment(x: Tensor, u: np.ndarray, share: float = 1.0) -> Tensor:
     """Two operations drawn with replacement, each applied with probability 1/2, level N(10, 0.5) clipped to [0, 10].
 
     Levels are rounded to 0.1, so that images can share a call. Always bilinear, where the code of Guo et al. (2024) draws bilinear or
@@ -167,7 +167,7 @@ def randaugment(x: Tensor, u: np.ndarray) -> Tensor:
     for op, chance, sign, level in ((OP1, P1, SIGN1, LEVEL1), (OP2, P2, SIGN2, LEVEL2)):
         tenths = np.rint(np.clip(10 + 0.5 * ndtri(u[:, level]), 0, 10) * 10).astype(int)
         line = (u[:, op] * len(RANDAUGMENT)).astype(int) * 2 + (u[:, sign] < 0.5)
-        x = in_groups(x, operations, np.where(u[:, chance] < 0.5, line * len(levels) + tenths, -1), fill, BILINEAR)
+        x = in_groups(x, operations, np.where((u[:, TOUCH] < share) & (u[:, chance] < 0.5), line * len(levels) + tenths, -1), fill, BILINEAR)
     return x
 
 
@@ -263,11 +263,11 @@ def at_224(data: Data, split: str, view: View, aug_seed: int, epoch: int, index:
 
     cifar-base       RandomResizedCrop(224, scale 0.2 to 1, bicubic): the denominator of their Affinity code
     cifar-weak       cifar-base, horizontal flip, rotation by up to 15 degrees, black where nothing is left
-    cifar-strong     cifar-base, flip, AutoAugment's CIFAR-10 policy with grey fill, cutout of 16 px
+    cifar-strong     cifar-base, flip, AutoAugment's CIFAR-10 policy with grey fill on a share `strength` of the images, cutout of 16 px
     resize           Resize(224), their clean CIFAR image; an image that is not square is stretched
     imagenet-base    RandomResizedCrop(224), scale 0.08 to 1, bilinear
     imagenet-weak    imagenet-base, flip, ColorJitter(0.4, 0.4, 0.4)
-    imagenet-strong  imagenet-weak, RandAugment n2-m10-mstd0.5
+    imagenet-strong  imagenet-weak, RandAugment n2-m10-mstd0.5 on a share `strength` of the images
     center-crop      Resize(256), CenterCrop(224), their clean ImageNet image
     What the two policies move is interpolated nearest for CIFAR and bilinear for ImageNet.
     """
@@ -277,8 +277,8 @@ def at_224(data: Data, split: str, view: View, aug_seed: int, epoch: int, index:
         frames = pool.map(lambda i, a, b: np.atleast_3d(np.asarray(frame(picture(x[i]), view.name, a, b))), index, u, v)
         x = torch.from_numpy(np.stack(list(frames))).to(device).permute(0, 3, 1, 2).contiguous()
     match view.name:
-        case "cifar-strong": x = cutout(autoaugment(x, u, 128.0, sense=-1), u, 16)
-        case "imagenet-strong": x = randaugment(x, u)
+        case "cifar-strong": x = cutout(autoaugment(x, u, 128.0, view.strength, sense=-1), u, 16)
+        case "imagenet-strong": x = randaugment(x, u, view.strength)
     return part(x, view.part, u)
 
 

@@ -1,0 +1,100 @@
+"""Measurements agree with what can be computed by hand from the same logits and maps."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdcore import attention, measure, metrics
+from kdcore.data import load
+from kdcore.train import frozen, logits
+from small import STRONG, WEAK, pair, spec
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_store(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDCORE_STORE", str(tmp_path_factory.mktemp("store")))
+        frozen.cache_clear()
+        torch.set_num_threads(1)
+        yield
+    frozen.cache_clear()
+
+
+STUDENT = pair(epochs=12, parts=("left", "right"))
+
+
+def test_recall_averages_to_accuracy():
+    recall = list(measure.recall(STUDENT).values())
+    sizes = np.bincount(load(STUDENT.data).test_y, minlength=10)
+    assert np.dot(recall, sizes) / sizes.sum() == pytest.approx(measure.model(STUDENT, WEAK, STRONG, 1)["accuracy test clean"])
+
+
+def test_reliability_gives_back_the_calibration_error():
+    r = measure.reliability(STUDENT, 15)
+    count, confidence, accuracy = (np.array([r[f"{name} {b}"] for b in range(15)]) for name in ("count", "confidence", "accuracy"))
+    assert count.sum() == 50
+    assert np.nansum(count * abs(accuracy - confidence)) / 50 == pytest.approx(measure.model(STUDENT, WEAK, STRONG, 1)["ece test clean"], abs=1e-6)
+
+
+def test_teachers_of_halves_are_asked_about_what_they_saw():
+    row, z = measure.model(STUDENT, WEAK, STRONG, 1), logits(STUDENT, where := inputs(WEAK))[0]
+    seen = np.mean([logits(t, where.model_copy(update={"view": v}))[0] for t, v in zip(STUDENT.teachers, STUDENT.seen_by_teachers(WEAK))], axis=0)
+    assert [v.part for v in STUDENT.seen_by_teachers(WEAK)] == ["left", "right"]
+    assert row["agreement parts test weak"] == pytest.approx(metrics.agreement(seen, z).mean())
+    assert not any("parts" in name for name in measure.model(pair(), WEAK, STRONG, 1))
+
+
+def inputs(view):
+    from kdcore.spec import Inputs
+
+    return Inputs(data=STUDENT.data, split="test", view=view, aug_seed=measure.EVALUATION_SEED, first=0, count=1)
+
+
+def test_overlap_of_teachers_is_that_of_their_maps():
+    row = measure.attention(STUDENT, WEAK, STRONG, 40, 0.4)
+    x, y = measure.test_images(STUDENT, measure.clean(STUDENT), range(40))
+    masks = []
+    for t in STUDENT.teachers:
+        f, weight, _, _ = attention.features(frozen(t), x)
+        masks.append(attention.mask(attention.rescale(attention.upsample(attention.cam(f, weight, y), (8, 8))), 0.4))
+    assert row["iou label T clean"] == pytest.approx(attention.iou(*masks).mean().item(), abs=1e-4)
+    assert row["low label T clean"] <= row["iou label T clean"] <= row["high label T clean"]
+    assert np.isfinite(row["class chance label T clean"]) == (np.bincount(y)[np.bincount(y) > 0].min() > 1)
+
+
+def test_three_teachers_and_transformers():
+    three = spec(epochs=1, teachers=tuple(spec(seed=100 + k, epochs=1) for k in range(3)))
+    row = measure.attention(three, WEAK, STRONG, 30, 0.4)
+    assert {"iou label T clean", "iou label T3-S weak"} <= set(row)
+    vit = spec(epochs=1, model="vit-48x3", teachers=(spec(seed=101, epochs=1, model="vit-48x3"),))
+    row = measure.attention(vit, WEAK, STRONG, 30, 0.4)
+    assert 0 <= row["iou rollout T1-S clean"] <= 1 and not any(" T " in name for name in row)
+
+
+def test_training_does_not_move_the_row_sum_and_weight_decay_does():
+    free, decayed = spec(epochs=12), spec(epochs=12)
+    decayed = decayed.model_copy(update={"optim": decayed.optim.model_copy(update={"weight_decay": 0.1})})
+    row, other = (measure.row_sum(s, 40, 0.4) for s in (free, decayed))
+    assert row["row sum moved"] < 1e-3 < 0.1 < row["head moved"]
+    assert other["row sum moved"] > 0.05
+    assert row["predictions kept"] == 1 and row["iou of the class sum with itself"] < 0.98
+
+
+def test_a_gallery_is_small_and_plain():
+    g = measure.gallery(STUDENT, [3, 5])
+    assert np.array(g["label T2"]).shape == (2, 2, 2)
+    assert max(max(max(line) for line in image) for image in g["energy S"]) == 1
+    assert np.array(measure.example_logits(STUDENT, [0, 1])["logits"]).shape == (2, 10)
+
+
+def test_doses_and_batch_statistics():
+    row = measure.doses(spec(epochs=12), [0.5, 1.0])
+    assert set(row) == {f"accuracy test {v}" for v in ("clean", "base", "weak", "strong 0.5", "strong 1")}
+    still = measure.batch_statistics(spec(epochs=12), WEAK, STRONG)
+    assert still["agreement weak"] < 1 or still["kl weak"] > 0
+
+
+def test_choosing_the_epoch_on_the_test_images_flatters():
+    row = measure.best_epoch(spec(epochs=6), 50)
+    assert row["chosen, as reported"] >= row["last"] - 1e-9
+    assert 0 <= row["epochs before the last"] < 3

@@ -58,6 +58,7 @@ refresh: env  ## NAME=...: run with the defaults from nothing and keep the outpu
 
 bench: env  ## speed, as ratios measured in one run
 	$(PY) benchmarks/bench.py
+	$(PY) benchmarks/attention.py
 
 clean:  ## remove the built book and the executed chapters
 	rm -rf _build book/chapters

@@ -251,4 +251,4 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     a, b = (torch.from_numpy(rankdata(m.flatten(1).numpy(force=True), axis=1)) for m in (a, b))
     a, b = (m - m.mean(1, keepdim=True) for m in (a, b))
     scale = (a.square().sum(1) * b.square().sum(1)).sqrt()
-    return torch.where(scale > 0, (a * b).sum(1) / scale.clamp(min=1e-300), 0.0)
+    return (a * b).sum(1) / scale.clamp(min=1e-9)  # 0 / 1e-9 where a map is constant; else the scale is 0.5 or more

@@ -83,7 +83,8 @@ def glue(name, value):
 def say(interval, digits=2, unit=" points"):
     """An interval of kdcore.stats as text: "+0.30 points [+0.13, +0.48]", with a minus sign and no line break inside the brackets."""
     estimate, low, high = (f"{v:+.{digits}f}".replace("-", "−") for v in (interval.estimate, interval.low, interval.high))
-    return f"{estimate}{unit} [{low},\N{NO-BREAK SPACE}{high}]"
+    bounds = f"[{low},\N{NO-BREAK SPACE}{high}]" if interval.low == interval.low else "(one seed)"
+    return f"{estimate}{unit} {bounds}"
 
 
 def reading(interval, up, down, flat):

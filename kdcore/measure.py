@@ -15,17 +15,24 @@ from kdcore.train import device, fit, frozen, logits, network, train
 from kdcore.views import batch_view, normalise
 
 EVALUATION_SEED = 2_000_000_000  # views used for measuring are drawn apart from every training view
-UNAUGMENTED = {"cifar": ("resize", "cifar-base"), "imagenet": ("center-crop", "imagenet-base")}  # by recipe; else the images as they are
+
+# by the recipe of the spec's own view: its views without augmentation, cropped or shifted at random, weak, strong
+CIFAR, IMAGENET = ("resize", "cifar-base", "cifar-weak", "cifar-strong"), ("center-crop", "imagenet-base", "imagenet-weak", "imagenet-strong")
+SMALL = ("clean", "base", "weak", "strong")
+
+
+def recipe(spec: Spec) -> tuple[str, str, str, str]:
+    return next(names for names in (CIFAR, IMAGENET, SMALL) if spec.view.name in names)
 
 
 def clean(spec: Spec) -> View:
     """Images without augmentation, in the size that the spec's own view has."""
-    return View(name=UNAUGMENTED.get(spec.view.name.partition("-")[0], ("clean", "base"))[0], strength=0.0)
+    return View(name=recipe(spec)[0], strength=0.0)
 
 
 def base(spec: Spec) -> View:
     """Cropped or shifted at random and nothing else: the denominator of the published Affinity."""
-    return View(name=UNAUGMENTED.get(spec.view.name.partition("-")[0], ("clean", "base"))[1], strength=0.0)
+    return View(name=recipe(spec)[1], strength=0.0)
 
 
 def recorded(spec: Spec, data: Data, split: str, view: View, draws: int) -> np.ndarray:
@@ -114,11 +121,15 @@ def reliability(spec: Spec, bins: int) -> dict[str, float]:
 reliability.version = 1
 
 
-def doses(spec: Spec, strengths: list[float]) -> dict[str, float]:
-    """Accuracy on test images, clean and under each view: numerators and denominators of every variant of Affinity."""
-    views = {"clean": clean(spec), "base": base(spec), "weak": View(name="weak", strength=0.0)} | {f"strong {s:g}": View(name="strong", strength=s) for s in strengths}
-    y = load(spec.data).test_y
-    return {f"accuracy test {name}": float(metrics.correct(recorded(spec, spec.data, "test", view, 1), y).mean()) for name, view in views.items()}
+def doses(spec: Spec, strengths: list[float], draws: int) -> dict[str, float]:
+    """Accuracy on test images, clean and under each view: numerators and denominators of every variant of Affinity; mean of `draws` draws."""
+    _, _, weak, strong = recipe(spec)
+    views = {"clean": clean(spec), "base": base(spec), "weak": View(name=weak, strength=0.0)} | {f"strong {s:g}": View(name=strong, strength=s) for s in strengths}
+    y, row = load(spec.data).test_y, {}
+    for name, view in views.items():
+        z = recorded(spec, spec.data, "test", view, draws)
+        row[f"accuracy test {name}"] = float(metrics.correct(z, np.tile(y, len(z) // len(y))).mean())
+    return row
 
 
 doses.version = 1
@@ -131,6 +142,17 @@ def example_logits(spec: Spec, images: list[int]) -> dict[str, list]:
 
 
 example_logits.version = 1
+
+
+def spread(spec: Spec, view: View) -> dict[str, float]:
+    """A teacher's logits on all training images in a view: quantiles of their standard deviation over classes (unbiased), and the mean
+    entropy of its probabilities, nats."""
+    z = recorded(spec, spec.data, "train", view, 1)
+    low, median, high = np.quantile(z.std(-1, ddof=1), (0.05, 0.5, 0.95))
+    return {"median": float(median), "low": float(low), "high": float(high), "entropy": float(metrics.entropy(z).mean())}
+
+
+spread.version = 1
 
 
 def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
@@ -205,12 +227,18 @@ def test_images(spec: Spec, view: View, which) -> tuple[torch.Tensor, torch.Tens
     return normalise(x, data.mean, data.std), torch.from_numpy(data.test_y.copy()).to(device())[index]
 
 
+def enough(classes: np.ndarray, models: int) -> bool:
+    """Whether each class has an image for every model, so that chance inside a class can be taken."""
+    return np.unique(classes, return_counts=True)[1].min() >= max(models - 1, 2)
+
+
 def attention(spec: Spec, weak: View, strong: View, images: int, threshold: float) -> dict[str, float]:
     """Where a student (S) and its teachers (T1, T2, ...) look: "<quantity> <kind of map> <models> <view>", means over the first test images.
 
     models      T: all teachers together (of three: triple intersection over triple union); T1-S, T2-S, ...: a teacher and the student
     iou         per image, masks at `threshold`; "pooled": as published, over batches of 128
-    chance      the same with the second model's map of another image; "class chance": of another image of the same class
+    chance      the same with each further model's map of another image; "class chance": of another image of the same class (nan where
+                a class has too few images)
     matched     masks of the 40 % highest pixels, equal in area by construction; "matched chance" likewise
     rank        Spearman's correlation of the maps, no threshold
     low, high   95 % percentile bootstrap of the mean iou over images, for this one group of networks
@@ -225,8 +253,16 @@ def attention(spec: Spec, weak: View, strong: View, images: int, threshold: floa
         x, y = test_images(spec, view, range(images))
         size = tuple(x.shape[-2:])
         small = {name: maps(model, x, y) for name, model in models.items()}
-        partner, classes = att.other(len(y), 0), y.cpu().numpy()
-        alike = att.other(len(y), 0, classes) if np.unique(classes, return_counts=True)[1].min() > 1 else None  # few images of many classes
+        # the k-th further model is shown the k-th next image of a round, so that no two of them see the same one
+        rounds = att.other(len(y), 0), att.other(len(y), 0, classes) if enough(classes := y.cpu().numpy(), len(models)) else None
+
+        def chance(compare, first, rest, order):
+            partners, shifted = order, []
+            for m in rest:
+                shifted.append(m[partners])
+                partners = partners[order]
+            return compare(first, *shifted)
+
         for kind in [k for k in small["S"] if view_name == "clean" or k in ("label", "sum", "cls", "rollout")]:
             full = {name: att.rescale(att.upsample(m[kind], size)) for name, m in small.items()}
             masks = {name: att.mask(m, threshold) for name, m in full.items()}
@@ -234,34 +270,34 @@ def attention(spec: Spec, weak: View, strong: View, images: int, threshold: floa
                 at = f"{kind} {group} {view_name}"
                 first, *rest = (masks[n] for n in names)
                 row[f"iou {at}"] = att.iou(first, *rest)
-                row[f"chance {at}"] = att.iou(first, *(m[partner] for m in rest))
+                row[f"chance {at}"] = chance(att.iou, first, rest, rounds[0])
                 if view_name != "clean" or group != "T":
                     continue
                 each, again = row[f"iou {at}"].cpu().numpy(), np.random.default_rng(0).integers(len(y), size=(1000, len(y)))
                 row[f"low {at}"], row[f"high {at}"] = torch.from_numpy(np.quantile(each[again].mean(1), (0.025, 0.975)))
                 row[f"pooled {at}"] = torch.tensor(att.pooled_iou(first, *rest))
-                row[f"class chance {at}"] = torch.tensor(float("nan")) if alike is None else att.iou(first, *(m[alike] for m in rest))
+                row[f"class chance {at}"] = torch.tensor(float("nan")) if rounds[1] is None else chance(att.iou, first, rest, rounds[1])
                 top, *others = (att.mask_top(full[n], 0.4) for n in names)
                 row[f"matched {at}"] = att.iou(top, *others)
-                row[f"matched chance {at}"] = att.iou(top, *(m[partner] for m in others))
+                row[f"matched chance {at}"] = chance(att.iou, top, others, rounds[0])
                 row[f"rank {at}"] = att.rank_correlation(*(small[n][kind] for n in names[:2]))
                 if kind in ("label", "sum", "cls"):
                     for t in (0.2, 0.3, 0.5, 0.6, 0.7, 0.8):
                         one, *more = (att.mask(full[n], t) for n in names)
                         row[f"iou {at} at {t}"] = att.iou(one, *more)
-                        row[f"chance {at} at {t}"] = att.iou(one, *(m[partner] for m in more))
+                        row[f"chance {at} at {t}"] = chance(att.iou, one, more, rounds[0])
             if view_name == "clean":
                 row |= {f"area {kind} {name} clean": att.area(m) for name, m in masks.items()}
     return {k: float(f"{v.double().mean():.5g}") for k, v in row.items()}
 
 
-attention.version = 1
+attention.version = 2
 
 
 def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
     """The class-summed map follows s, the sum of the head's rows, which training does not touch: how far s and the head moved from
-    their initial values (relative, Frobenius norm), and what remains of the map when one random vector is added to every row of the head,
-    which changes no prediction: IoU of the network with itself, and the share of predictions kept."""
+    their initial values (relative, Frobenius norm), and what remains of the map when one random vector, as long as a typical row, is added to
+    every row of the head, which changes no prediction: IoU of the network with itself, its chance level, the share of predictions kept."""
     x, y = test_images(spec, clean(spec), range(images))
     weight0, weight = (n.get_classifier().weight.detach() for n in (network(spec), frozen(spec)))
     size = tuple(x.shape[-2:])
@@ -273,16 +309,19 @@ def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
     def mask(m):
         return att.mask(att.rescale(att.upsample(m, size)), threshold)
 
+    before = mask(att.cam_sum(f, weight, bias))
     return {
         "row sum moved": float((weight.sum(0) - weight0.sum(0)).norm() / weight0.sum(0).norm()),
         "head moved": float((weight - weight0).norm() / weight0.norm()),
         "predictions kept": float((shifted.argmax(1) == z.argmax(1)).double().mean()),
-        "iou of the class sum with itself": float(att.iou(mask(att.cam_sum(f, weight, bias)), mask(att.cam_sum(f, moved, bias))).mean()),
-        "iou of the class sum with the negated shift": float(att.iou(mask(att.cam_sum(f, weight, bias)), mask(att.cam_sum(f, weight - shift, bias))).mean()),
+        "iou of the class sum with itself": float(att.iou(before, mask(att.cam_sum(f, moved, bias))).mean()),
+        "iou of the class sum with the negated shift": float(att.iou(before, mask(att.cam_sum(f, weight - shift, bias))).mean()),
+        "chance of the class sum with itself": float(att.iou(before, before[att.other(len(y), 0)]).mean()),
+        "row sum shift": float(len(weight) * shift.norm() / weight.sum(0).norm()),
     }
 
 
-row_sum.version = 1
+row_sum.version = 2
 
 
 def gallery(spec: Spec, images: list[int]) -> dict[str, list]:

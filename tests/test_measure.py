@@ -88,7 +88,7 @@ def test_a_gallery_is_small_and_plain():
 
 
 def test_doses_and_batch_statistics():
-    row = measure.doses(spec(epochs=12), [0.5, 1.0])
+    row = measure.doses(spec(epochs=12), [0.5, 1.0], 2)
     assert set(row) == {f"accuracy test {v}" for v in ("clean", "base", "weak", "strong 0.5", "strong 1")}
     still = measure.batch_statistics(spec(epochs=12), WEAK, STRONG)
     assert still["agreement weak"] < 1 or still["kl weak"] > 0
@@ -98,3 +98,25 @@ def test_choosing_the_epoch_on_the_test_images_flatters():
     row = measure.best_epoch(spec(epochs=6), 50)
     assert row["chosen, as reported"] >= row["last"] - 1e-9
     assert 0 <= row["epochs before the last"] < 3
+
+
+def test_views_of_the_papers_recipe_stay_in_the_recipe():
+    for name, expected in (("cifar-strong", "resize"), ("resize", "resize"), ("imagenet-weak", "center-crop"), ("strong", "clean"), ("base", "clean")):
+        run = spec(view=WEAK.model_copy(update={"name": name}))
+        assert measure.clean(run).name == expected
+    assert measure.base(spec(view=WEAK.model_copy(update={"name": "resize"}))).name == "cifar-base"
+
+
+def test_chance_of_three_models_shows_each_another_image():
+    three = spec(epochs=1, teachers=tuple(spec(seed=100 + k, epochs=1) for k in range(3)))
+    row = measure.attention(three, WEAK, STRONG, 30, 0.4)
+    x, y = measure.test_images(three, measure.clean(three), range(30))
+    one, two, last = (attention.mask(attention.rescale(attention.upsample(measure.maps(t, x, y)["label"], (8, 8))), 0.4) for t in three.teachers)
+    order = attention.other(30, 0)
+    assert row["chance label T clean"] == pytest.approx(attention.iou(one, two[order], last[order[order]]).mean().item(), abs=1e-4)
+
+
+def test_spread_is_the_logits_standard_deviation():
+    row, z = measure.spread(STUDENT, WEAK), logits(STUDENT, inputs(WEAK).model_copy(update={"split": "train"}))[0]
+    assert row["median"] == pytest.approx(np.median(z.std(1, ddof=1)))
+    assert row["low"] < row["median"] < row["high"]

@@ -55,7 +55,7 @@ SCALE = {
 }
 
 # First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a first key word can coincide.
-DRAW, DIGITS_SPLIT, PAIRS = 0x6B64_6472_6177, 0x6B64_7370_6C74, 0x6B64_7061_6972
+DRAW, DIGITS_SPLIT, PAIRS, TAIL = 0x6B64_6472_6177, 0x6B64_7370_6C74, 0x6B64_7061_6972, 0x6B64_7461_696C
 PAIRED = 20  # side of each garment in a pair, pixels
 DIGITS_TEST = 500
 
@@ -103,7 +103,7 @@ def load(data) -> Dataset:
 
     Training images come in the order of one permutation per (data set, seed). In this order, with imbalance r > 1, class c keeps its first
     n_c images (`long_tail`, applied to the whole training set, n_max = its smallest class); then the first n_train of what is left are taken
-    (None: all). So draws are nested: n_train = 200 is the beginning of n_train = 1000. The test set is its first n_test images, in the
+    (None: all), with imbalance after another permutation. So draws of one imbalance are nested: n_train = 200 is the beginning of n_train = 1000. The test set is its first n_test images, in the
     order of the files, whatever the seed (None: all). ValueError: unknown or absent data set, or more images asked for than there are.
     """
     check(data.name)
@@ -136,6 +136,7 @@ def _load(name, n_train, n_test, seed, imbalance, root):
         for c, count in enumerate(long_tail(n_max, len(whole.classes), imbalance)):
             kept[order[whole.train_y[order] == c][:count]] = True
         order = order[kept[order]]
+        order = order[permutation(TAIL, seed, len(order))]  # the head of the old order is still balanced
     order = order[: _count("n_train", n_train, len(order), name)]
     n_test = _count("n_test", n_test, len(whole.test_y), name)
     return _read_only(whole._replace(

@@ -185,7 +185,7 @@ class Pairs(NamedTuple):
     bottom: np.ndarray  # (pairs,) column of the direction that is compared, bottom > top
     ratio: np.ndarray  # (pairs,) median of student / one-hot along bottom at matched progress; nan where nothing matches
     below: np.ndarray  # (pairs,) share of the student's points with a ratio below 1; nan likewise
-    tie: np.ndarray  # (pairs,) the ratio is 1 within the tolerance: both directions had converged in the teacher
+    tie: np.ndarray  # (pairs,) the ratio is 1 within the tolerance, as where both directions had converged in the teacher
 
 
 def compare(one_hot, student, tolerance=1e-3):

@@ -165,7 +165,8 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
     for epoch in range(start, o.epochs):
         if spec.teachers and not live:
             if epoch % BLOCK == 0 or epoch == start:
-                at = [Inputs(data=spec.data, split="train", view=view, aug_seed=spec.aug_seed, first=epoch - epoch % BLOCK, count=BLOCK)
+                first = epoch - epoch % BLOCK
+                at = [Inputs(data=spec.data, split="train", view=view, aug_seed=spec.aug_seed, first=first, count=min(BLOCK, o.epochs - first))
                       for view in spec.seen_by_teachers(spec.view)]
                 block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(where)  # (BLOCK, K, n, classes)
             shared = block[epoch % BLOCK]

@@ -380,3 +380,9 @@ def test_torchvision_shim_in_fresh_processes():
         "    assert os.wait()[1] == 0, case\n"
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_small_draw_of_a_long_tail_has_the_tail():
+    drawn = np.bincount(load("fashion_mnist", 500, imbalance=100).train_y, minlength=10)
+    share = data.long_tail(1000, 10, 100) / data.long_tail(1000, 10, 100).sum()
+    assert abs(drawn / 500 - share).max() < 0.03 and drawn[0] > 20 * drawn[9]

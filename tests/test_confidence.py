@@ -99,10 +99,10 @@ def test_tilt_by_hand():
 
 
 @few
-@given(points, st.permutations(range(12)))
-def test_tilt_does_not_depend_on_the_order_of_examples(xy, order):
-    x, y = xy
-    assert c.tilt(x[order], y[order]) == pytest.approx(c.tilt(x, y), rel=1e-6, abs=1e-6, nan_ok=True) or np.ptp(x) < 1e-3 or c.tilt(x, y).slope_low
+@given(st.lists(st.integers(-50, 50), min_size=12, max_size=12, unique=True), st.permutations(range(12)))
+def test_tilt_does_not_depend_on_the_order_of_examples(x, order):
+    x, y = np.array(x), Y[:12]
+    assert c.tilt(x[order], y[order]) == pytest.approx(c.tilt(x, y))
 
 
 def test_a_student_that_shrinks_everything_has_a_slope_below_1_and_lies_below_the_diagonal():

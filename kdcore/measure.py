@@ -309,19 +309,19 @@ def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
     def mask(m):
         return att.mask(att.rescale(att.upsample(m, size)), threshold)
 
-    before = mask(att.cam_sum(f, weight, bias))
+    before, after = mask(att.cam_sum(f, weight, bias)), mask(att.cam_sum(f, moved, bias))
     return {
         "row sum moved": float((weight.sum(0) - weight0.sum(0)).norm() / weight0.sum(0).norm()),
         "head moved": float((weight - weight0).norm() / weight0.norm()),
         "predictions kept": float((shifted.argmax(1) == z.argmax(1)).double().mean()),
-        "iou of the class sum with itself": float(att.iou(before, mask(att.cam_sum(f, moved, bias))).mean()),
+        "iou of the class sum with itself": float(att.iou(before, after).mean()),
         "iou of the class sum with the negated shift": float(att.iou(before, mask(att.cam_sum(f, weight - shift, bias))).mean()),
-        "chance of the class sum with itself": float(att.iou(before, before[att.other(len(y), 0)]).mean()),
+        "chance of the class sum with itself": float(att.iou(before, after[att.other(len(y), 0)]).mean()),
         "row sum shift": float(len(weight) * shift.norm() / weight.sum(0).norm()),
     }
 
 
-row_sum.version = 2
+row_sum.version = 3
 
 
 def gallery(spec: Spec, images: list[int]) -> dict[str, list]:

@@ -75,9 +75,10 @@ def tilt(x, y, by=None):
     x, y, by = _points(x=x, y=y, by=x if by is None else by)
     first, third = np.quantile(by, (0.25, 0.75))
     low, high = by <= first, by >= third
-    return Tilt(
-        slope(x, y), *(slope(x[q], y[q]) for q in (low, high)), *(float((y - x)[q].mean()) for q in (low, high)), *(float((y < x)[q].mean()) for q in (low, high))
-    )
+    slopes = (slope(x[q], y[q]) for q in (low, high))
+    shifts = (float((y - x)[q].mean()) for q in (low, high))
+    below = (float((y < x)[q].mean()) for q in (low, high))
+    return Tilt(slope(x, y), *slopes, *shifts, *below)
 
 
 # --- toy model: exaggerated bias is exaggerated confidence ---

@@ -106,8 +106,7 @@ def effective_time(lam, *times):
     One-hot training has S = t everywhere. A student's rises strictly with lam, from lam t T at small lam to min(t, T).
     Accurate to a few units in the last place for lam t from 1e-150 to 1e300.
     """
-    lam, *times = _checked(lam=lam, **{f"time {i}": t for i, t in enumerate(times, 1)})
-    _checked(True, lam=lam)
+    (lam,), times = _checked(True, lam=lam), _checked(**{f"time {i}": t for i, t in enumerate(times, 1)})
     share, log_left = 1.0, -np.inf  # what is learnt, and the logarithm of what is left: each is accurate where the other is not
     with np.errstate(divide="ignore"):
         for t in times:
@@ -120,7 +119,8 @@ def margin(top, bottom, *times):
     """(1 - exp(-b s)) - prod_r (1 - exp(-b t_r)) at s = effective_time(a, *times), a = top > b = bottom: how far the student is behind.
 
     A one-hot run stopped at s is level with the student along a. The margin is what it has learnt more along b (as a filter value): above 0
-    for two or more times, 0 for one. It cancels: in float64 its error is about 1e-15, and below that its sign means nothing.
+    for two or more times, 0 for one. That for gradient flow on linear models is reported to be the paper's theorem; this version is ours.
+    It cancels: in float64 its error is about 1e-15, and below that its sign means nothing.
 
     Proof for two times: let q = exp(-a t), z = exp(-a T), alpha = b / a < 1. Level along a means exp(-a s) = q + z - qz, so the margin is
     q^alpha + z^alpha - (qz)^alpha - (q + z - qz)^alpha. The pairs {q, z} and {q + z - qz, qz} have one sum, the second is further
@@ -193,7 +193,7 @@ def compare(one_hot, student, tolerance=1e-3):
 
     A run is read at records where its component along the top direction is larger than ever before. A student's record counts between 2 % and
     97 % of the one-hot run's largest value; there the one-hot run's bottom component is interpolated over its top component by a monotone
-    cubic (PCHIP). The curve is convex, so straight lines would lie above it and report students below it where there is no difference:
+    cubic (PCHIP). In gradient flow the curve is convex: straight lines lie above it and report students below it where there is no difference,
     median ratio .95 for a run against itself, recorded once per 1 / lam_top, lam_bottom = lam_top / 10 (PCHIP: 1.0000).
     Pairs of one run share its luck: the unit of replication is the run.
     """

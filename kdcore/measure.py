@@ -102,6 +102,25 @@ def against(spec: Spec, z: np.ndarray, labels: np.ndarray, split: str, view: Vie
 model.version = 1
 
 
+def by_teacher(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, float]:
+    """Each teacher by itself, and the teachers' mean, on what they saw in training, against the student on its views of the training images."""
+    row, labels = {}, np.tile(load(spec.data).train_y, draws)
+    for name, view in {"weak": weak, "strong": strong}.items():
+        z = recorded(spec, spec.data, "train", view, draws)
+        seen = np.stack([recorded(t, spec.data, "train", v, draws) for t, v in zip(spec.teachers, spec.seen_by_teachers(view))])
+        for k, t in enumerate(seen, 1):
+            row |= {f"agreement T{k} train {name}": metrics.agreement(t, z).mean(), f"accuracy T{k} train {name}": metrics.correct(t, labels).mean()}
+        mean = metrics.ensemble(seen)
+        right, same = metrics.correct(mean, labels).astype(bool), metrics.agreement(mean, z)
+        row |= {f"agreement where teachers are right train {name}": same[right].mean(), f"agreement where they err train {name}": same[~right].mean()}
+        if len(seen) > 1:
+            row[f"agreement of teachers seen train {name}"] = metrics.agreement(seen[0], seen[1]).mean()
+    return {k: float(v) for k, v in row.items()}
+
+
+by_teacher.version = 1
+
+
 def recall(spec: Spec) -> dict[str, float]:
     """Share of each class's clean test images that are classified correctly: "recall <class number>"."""
     data = load(spec.data)

@@ -120,3 +120,12 @@ def test_spread_is_the_logits_standard_deviation():
     row, z = measure.spread(STUDENT, WEAK), logits(STUDENT, inputs(WEAK).model_copy(update={"split": "train"}))[0]
     assert row["median"] == pytest.approx(np.median(z.std(1, ddof=1)))
     assert row["low"] < row["median"] < row["high"]
+
+
+def test_each_teacher_by_itself_averages_to_nothing_hidden():
+    row, student = measure.by_teacher(STUDENT, WEAK, STRONG, 2), measure.model(STUDENT, WEAK, STRONG, 2)
+    right = student["teacher accuracy parts train weak"]
+    both = right * row["agreement where teachers are right train weak"] + (1 - right) * row["agreement where they err train weak"]
+    assert both == pytest.approx(student["agreement parts train weak"])
+    twice = STUDENT.model_copy(update={"distill": STUDENT.distill.model_copy(update={"teachers": STUDENT.teachers[:1] * 2, "parts": ("left", "left")})})
+    assert measure.by_teacher(twice, WEAK, STRONG, 1)["agreement of teachers seen train weak"] == 1

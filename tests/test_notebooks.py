@@ -12,7 +12,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 import kdcore
-from kdcore import chapter
+from kdcore import chapter, trials
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -90,6 +90,7 @@ def test_presets_fit(path, monkeypatch):
         stub = types.SimpleNamespace(check=lambda name: name, load=lambda images: None)
         monkeypatch.setitem(sys.modules, f"kdcore.{module}", stub)
         monkeypatch.setattr(kdcore, module, stub, raising=False)
+    monkeypatch.setattr(trials, "data", stub)
     code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     read = next(source for source in code if "chapter.read(" in source)
     class_and_imports = read[: read.index("p = chapter.read(")]

@@ -132,8 +132,8 @@ class TestInBrowser:
         page.wait_for_timeout(300)
         assert page.locator("html").get_attribute("data-theme") == "dark"
         for before, after in zip(light, map(pixels, figures)):
-            assert np.median(before) > 240 and before.min() < 80, "light: dark ink on a light page"
-            assert np.median(after) < 40 and after.max() > 200, "dark: light ink on a dark page"
+            assert np.median(before[:6]) > 240 and before.min() < 80, "light: dark ink on a light page"
+            assert np.median(after[:6]) < 40 and after.max() > 200, "dark: light ink on a dark page"
 
     def test_reader_whose_system_is_dark_gets_dark_pages(self, open_page):
         page, _ = open_page("book/intro.html", scheme="dark")

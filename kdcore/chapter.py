@@ -20,8 +20,8 @@ import yaml
 
 from .parameters import ImageDataset, ModelName, ParameterError, Parameters, read
 
-__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "declared", "glue", "home", "origin", "provenance", "read",
-           "reading", "say", "table"]
+__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "declared", "glue", "home", "markdown", "origin", "provenance",
+           "read", "reading", "say", "table"]
 
 # ------------------------------------------------------------------------------------------- what the notebook declares
 
@@ -92,6 +92,12 @@ def reading(interval, up, down, flat):
     if interval.low > 0:
         return up
     return down if interval.high < 0 else flat
+
+
+def markdown(frame, **options):
+    """A pandas table as Markdown text: metrics as they are written in prose, no -0.000, a dash where there is no value. Options: to_markdown's."""
+    text = frame.to_markdown(**options).replace(" kl ", " KL ").replace(" mi ", " MI ")
+    return text.replace("nan", "  –").replace("-0.000", " 0.000")
 
 
 def _html(text):

@@ -103,8 +103,9 @@ def load(data) -> Dataset:
 
     Training images come in the order of one permutation per (data set, seed). In this order, with imbalance r > 1, class c keeps its first
     n_c images (`long_tail`, applied to the whole training set, n_max = its smallest class); then the first n_train of what is left are taken
-    (None: all), with imbalance after another permutation. So draws of one imbalance are nested: n_train = 200 is the beginning of n_train = 1000. The test set is its first n_test images, in the
-    order of the files, whatever the seed (None: all). ValueError: unknown or absent data set, or more images asked for than there are.
+    (None: all), with imbalance after another permutation. So draws of one imbalance are nested: n_train = 200 is the beginning of
+    n_train = 1000. The test set is its first n_test images, in the order of the files, whatever the seed (None: all).
+    ValueError: unknown or absent data set, or more images asked for than there are.
     """
     check(data.name)
     return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), os.environ.get("KDCORE_DATA", ""))

@@ -21,6 +21,12 @@ RECIPE = 1  # raise when the same Spec would train to other numbers (initialisat
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 ViewName = Literal["clean", "base", "weak", "strong",  # at the images' own size; the others at 224 x 224
                    "cifar-base", "cifar-weak", "cifar-strong", "resize", "imagenet-base", "imagenet-weak", "imagenet-strong", "center-crop"]
+# A recipe's views: without augmentation, cropped or shifted at random, weak, strong.
+RECIPES = {
+    "small": ("clean", "base", "weak", "strong"),
+    "cifar": ("resize", "cifar-base", "cifar-weak", "cifar-strong"),
+    "imagenet": ("center-crop", "imagenet-base", "imagenet-weak", "imagenet-strong"),
+}
 Part = Literal["whole", "left", "right", "random", "left-masked", "right-masked"]
 
 # Networks built here for images of 28-32 pixels (kdcore.models); any name that timm knows is allowed beside them.

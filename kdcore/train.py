@@ -159,7 +159,7 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         too_large = large(spec.data, "train", spec.view) or n * len(data.classes) * BLOCK * 4 > SHARED
         live = live or spec.distill.teacher_mode == "train" or too_large
     teachers = [network(t, train(t).state).train(spec.distill.teacher_mode == "train").requires_grad_(False) for t in spec.teachers] if live else []
-    seen = {spec.view, *(spec.seen_by_teachers(spec.view) if live else ())}
+    shown = spec.seen_by_teachers(spec.view) if live else ()
     saved_at = began = time.monotonic()
     spent, steps = snapshot.meta["seconds"] if snapshot is not None else 0.0, o.epochs * batches
     for epoch in range(start, o.epochs):
@@ -174,15 +174,15 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         total_loss, hits = torch.zeros((), device=where), torch.zeros((), dtype=torch.int64, device=where)
         for b in range(batches):
             index = order[b * o.batch_size:(b + 1) * o.batch_size]
-            x, y = {v: normalise(batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where), data.mean, data.std) for v in seen}, y_all[index]
+            x = {v: normalise(batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where), data.mean, data.std) for v in {spec.view, *shown}}
             optimiser.param_groups[0]["lr"] = learning_rate(o, epoch * batches + b, steps)
             if live:
-                targets = torch.stack([t(x[v]) for t, v in zip(teachers, spec.seen_by_teachers(spec.view))]) if teachers else None
+                targets = torch.stack([t(x[v]) for t, v in zip(teachers, shown)]) if teachers else None
             else:
                 targets = shared[:, index] if spec.teachers else None
-            z, value = step(net, optimiser, x[spec.view], y, spec, targets)
+            z, value = step(net, optimiser, x[spec.view], y_all[index], spec, targets)
             total_loss += value
-            hits += (z.argmax(1) == y).sum()
+            hits += (z.argmax(1) == y_all[index]).sum()
         loss[epoch], online[epoch] = total_loss.item() / batches, hits.item() / (batches * o.batch_size)
         if not math.isfinite(loss[epoch]):
             raise TrainingDiverged(f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]} in epoch {epoch + 1} of {o.epochs}: "

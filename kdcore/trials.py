@@ -10,10 +10,9 @@ from pydantic import Field, model_validator
 
 from kdcore import data
 from kdcore.parameters import ImageDataset, ModelName, Parameters
-from kdcore.spec import Data, Distill, Optim, Spec, View
+from kdcore.spec import RECIPES, Data, Distill, Optim, Spec, View
 
 TEACHERS_APART = 1_000_000  # teachers' seeds lie apart from the students'
-RECIPES = {"small": ("weak", "strong"), "cifar": ("cifar-weak", "cifar-strong"), "imagenet": ("imagenet-weak", "imagenet-strong")}
 PAIRS = ("ww", "ws", "sw", "ss")
 
 
@@ -55,9 +54,36 @@ class Regime(Parameters):
         return range(self.first_seed, self.first_seed + self.seeds)
 
 
+class ManyClasses(Regime):
+    """A regime with a second data set, of many classes, on which the same networks are trained for another number of epochs."""
+
+    many_dataset: ImageDataset
+    many_seeds: int = Field(ge=1, le=200)
+    many_n_train: int | None = Field(ge=20)
+    many_epochs: int = Field(ge=1)
+
+    @property
+    def many(self):
+        """The regime on the many classes. Milestones that lie beyond its epochs are left out; none left: a cosine."""
+        return self.model_copy(update={
+            "dataset": self.many_dataset, "seeds": self.many_seeds, "n_train": self.many_n_train, "epochs": self.many_epochs,
+            "teacher_epochs": self.many_epochs, "milestones": [epoch for epoch in self.milestones if epoch < self.many_epochs],
+        })
+
+    @model_validator(mode="after")
+    def enough_images_of_many_classes(self):
+        try:
+            data.load(images(self.many, self.first_seed))
+        except ValueError as error:
+            raise ValueError(f"many_n_train or n_test: {error}")
+        if self.many_n_train is not None and self.batch_size > self.many_n_train:
+            raise ValueError(f"batch_size = {self.batch_size}: must be at most many_n_train = {self.many_n_train}")
+        return self
+
+
 def views(p: Regime, strength: float | None = None) -> dict[str, View]:
     """The weak and the strong view of the recipe, at the regime's strength or another."""
-    weak, strong = RECIPES[p.recipe]
+    _, _, weak, strong = RECIPES[p.recipe]
     return {"w": View(name=weak, strength=0.0), "s": View(name=strong, strength=p.strength if strength is None else strength)}
 
 
@@ -75,7 +101,8 @@ def teacher(p: Regime, seed: int, k: int, view: View) -> Spec:
     """The k-th teacher of a seed (k = 1, 2, 3): its own initial weights, batch order and views."""
     run = seed + k * TEACHERS_APART
     return Spec(data=images(p, seed), view=view, model=p.teacher, distill=None,
-                optim=optim(p, p.teacher_epochs, p.teacher_learning_rate, p.teacher_milestones), pretrained=p.pretrained, model_seed=run, order_seed=run, aug_seed=run)
+                optim=optim(p, p.teacher_epochs, p.teacher_learning_rate, p.teacher_milestones), pretrained=p.pretrained,
+                model_seed=run, order_seed=run, aug_seed=run)
 
 
 def student(p: Regime, seed: int, view: View, teachers=(), imbalance: float | None = None, learning_rate: float | None = None, **changes) -> Spec:
@@ -88,3 +115,8 @@ def student(p: Regime, seed: int, view: View, teachers=(), imbalance: float | No
 def named(p: Regime, seed: int, pair: str) -> list[Spec]:
     """The teachers that a trial's name stands for: "ws" is T1w T2s, "s" is T1s, "wws" is T1w T2w T3s."""
     return [teacher(p, seed, k, views(p)[kind]) for k, kind in enumerate(pair, 1)]
+
+
+def own(runs, column: str):
+    """A column of a table of students, on the kind of view that each was trained on: "<column> strong" where `view` is Ss, else "<column> weak"."""
+    return runs[f"{column} strong"].where(runs["view"] == "Ss", runs[f"{column} weak"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import attention, measure, metrics
+from kdcore import attention, measure, measure_attention, metrics
 from kdcore.data import load
 from kdcore.train import frozen, logits
 from small import STRONG, WEAK, pair, spec
@@ -51,8 +51,8 @@ def inputs(view):
 
 
 def test_overlap_of_teachers_is_that_of_their_maps():
-    row = measure.attention(STUDENT, WEAK, STRONG, 40, 0.4)
-    x, y = measure.test_images(STUDENT, measure.clean(STUDENT), range(40))
+    row = measure_attention.attention(STUDENT, WEAK, STRONG, 40, 0.4)
+    x, y = measure_attention.test_images(STUDENT, measure.clean(STUDENT), range(40))
     masks = []
     for t in STUDENT.teachers:
         f, weight, _, _ = attention.features(frozen(t), x)
@@ -64,24 +64,24 @@ def test_overlap_of_teachers_is_that_of_their_maps():
 
 def test_three_teachers_and_transformers():
     three = spec(epochs=1, teachers=tuple(spec(seed=100 + k, epochs=1) for k in range(3)))
-    row = measure.attention(three, WEAK, STRONG, 30, 0.4)
+    row = measure_attention.attention(three, WEAK, STRONG, 30, 0.4)
     assert {"iou label T clean", "iou label T3-S weak"} <= set(row)
     vit = spec(epochs=1, model="vit-48x3", teachers=(spec(seed=101, epochs=1, model="vit-48x3"),))
-    row = measure.attention(vit, WEAK, STRONG, 30, 0.4)
+    row = measure_attention.attention(vit, WEAK, STRONG, 30, 0.4)
     assert 0 <= row["iou rollout T1-S clean"] <= 1 and not any(" T " in name for name in row)
 
 
 def test_training_does_not_move_the_row_sum_and_weight_decay_does():
     free, decayed = spec(epochs=12), spec(epochs=12)
     decayed = decayed.model_copy(update={"optim": decayed.optim.model_copy(update={"weight_decay": 0.1})})
-    row, other = (measure.row_sum(s, 40, 0.4) for s in (free, decayed))
+    row, other = (measure_attention.row_sum(s, 40, 0.4) for s in (free, decayed))
     assert row["row sum moved"] < 1e-3 < 0.1 < row["head moved"]
     assert other["row sum moved"] > 0.05
     assert row["predictions kept"] == 1 and row["iou of the class sum with itself"] < 0.98
 
 
 def test_a_gallery_is_small_and_plain():
-    g = measure.gallery(STUDENT, [3, 5])
+    g = measure_attention.gallery(STUDENT, [3, 5])
     assert np.array(g["label T2"]).shape == (2, 2, 2)
     assert max(max(max(line) for line in image) for image in g["energy S"]) == 1
     assert np.array(measure.example_logits(STUDENT, [0, 1])["logits"]).shape == (2, 10)
@@ -109,9 +109,9 @@ def test_views_of_the_papers_recipe_stay_in_the_recipe():
 
 def test_chance_of_three_models_shows_each_another_image():
     three = spec(epochs=1, teachers=tuple(spec(seed=100 + k, epochs=1) for k in range(3)))
-    row = measure.attention(three, WEAK, STRONG, 30, 0.4)
-    x, y = measure.test_images(three, measure.clean(three), range(30))
-    one, two, last = (attention.mask(attention.rescale(attention.upsample(measure.maps(t, x, y)["label"], (8, 8))), 0.4) for t in three.teachers)
+    row = measure_attention.attention(three, WEAK, STRONG, 30, 0.4)
+    x, y = measure_attention.test_images(three, measure.clean(three), range(30))
+    one, two, last = (attention.mask(attention.rescale(attention.upsample(measure_attention.maps(t, x, y)["label"], (8, 8))), 0.4) for t in three.teachers)
     order = attention.other(30, 0)
     assert row["chance label T clean"] == pytest.approx(attention.iou(one, two[order], last[order[order]]).mean().item(), abs=1e-4)
 

@@ -1,4 +1,4 @@
-"""Image data sets as plain arrays: `load(data)` returns the same arrays for the same values, on every machine.
+"""Data sets of images, and of text, as plain arrays: `load(data)` returns the same arrays for the same values, on every machine.
 
     digits              inside scikit-learn: 1,797 grey images of 8 x 8, split once and for all into 1,297 train and 500 test
     fashion_mnist       inside this package: the first 10,000 training images and all 10,000 test images, grey, 28 x 28
@@ -10,6 +10,7 @@
     imagenet_lt         its long-tailed part, 115,846 + 50,000, as the lists ImageNet_LT_train.txt and ImageNet_LT_test.txt in
                         KDCORE_DATA/imagenet say, lines "path label". Guo et al. (2024) validate both on ImageNet_LT_val.txt instead:
                         20,000 images that lie under train/, seen by a teacher of the whole training set. That list is not read here.
+    wordnet_glosses, ag_news, imdb    text as word numbers, the first inside this package: see kdcore/text.py
 
 Nothing is fetched unless the environment says KDCORE_DOWNLOAD=1. CIFAR's own files are Python pickles, and reading a pickle can run code:
 they are read by torchvision's reader, which first compares their md5 with the published ones, and only from a folder that the user named.
@@ -24,8 +25,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100", "imagenet", "imagenet_lt")
+TEXT = ("wordnet_glosses", "ag_news", "imdb")
+NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100", "imagenet", "imagenet_lt", *TEXT)
 EMBEDDED = Path(__file__).parent / "datasets" / "fashion_mnist"
+GLOSSES = Path(__file__).parent / "datasets" / "wordnet_glosses"
 
 # Files and folders that must be there: in the package, or else under KDCORE_DATA.
 FILES = {
@@ -37,6 +40,9 @@ FILES = {
     "cifar100": tuple(f"cifar-100-python/{f}" for f in ("train", "test", "meta")),
     "imagenet": ("imagenet/train", "imagenet/val"),
     "imagenet_lt": ("imagenet/ImageNet_LT_train.txt", "imagenet/ImageNet_LT_test.txt"),
+    "wordnet_glosses": ("train.tsv.gz", "test.tsv.gz"),
+    "ag_news": ("ag_news/train.csv", "ag_news/test.csv"),
+    "imdb": ("imdb/train.csv", "imdb/test.csv"),
 }
 DOWNLOADED = ("fashion_mnist_full", "cifar10", "cifar100")  # what torchvision can fetch
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -56,6 +62,7 @@ SCALE = {
 
 # First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a first key word can coincide.
 DRAW, DIGITS_SPLIT, PAIRS, TAIL = 0x6B64_6472_6177, 0x6B64_7370_6C74, 0x6B64_7061_6972, 0x6B64_7461_696C
+NOISE, NOISE_CLASS = 0x6B64_6E6F_6973, 0x6B64_6E63_6C73
 PAIRED = 20  # side of each garment in a pair, pixels
 DIGITS_TEST = 500
 
@@ -64,6 +71,7 @@ class Dataset(NamedTuple):
     """Images uint8 (N, C, H, W), C-contiguous; labels int64 (N,). Arrays are read-only, because `load` hands the same ones to every caller.
 
     Of imagenet and imagenet_lt, paths (N,) relative to KDCORE_DATA/imagenet instead of images: `picture` opens them one at a time.
+    Of text, word numbers int32 (N, words), 0 = padding; mean and std are empty.
     """
 
     train_x: np.ndarray
@@ -73,16 +81,18 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]
     mean: tuple[float, ...]  # per channel, in units of pixel / 255
     std: tuple[float, ...]
+    train_true: np.ndarray | None = None  # training labels before label noise: `load` always gives them
 
 
 def check(name: str) -> None:
     """Raise ValueError in one sentence if `name` is unknown or its files are absent. Looks at file names only; imports nothing heavy."""
     if name not in NAMES:
         raise ValueError(f"Unknown data set {name!r}: known are {', '.join(NAMES)}.")
-    if name in ("digits", "fashion_mnist", "fashion_pairs"):
-        missing = [f for f in FILES[name] if not (EMBEDDED / f).is_file()]
+    if name in ("digits", "fashion_mnist", "fashion_pairs", "wordnet_glosses"):
+        folder = GLOSSES if name == "wordnet_glosses" else EMBEDDED
+        missing = [f for f in FILES[name] if not (folder / f).is_file()]
         if missing:
-            raise ValueError(f"Data set {name!r} is part of this package, but {', '.join(missing)} is missing in {EMBEDDED}: install kdcore again.")
+            raise ValueError(f"Data set {name!r} is part of this package, but {', '.join(missing)} is missing in {folder}: install kdcore again.")
         return
     root, fetched = os.environ.get("KDCORE_DATA", ""), name in DOWNLOADED
     if not root:
@@ -99,16 +109,19 @@ def check(name: str) -> None:
 
 
 def load(data) -> Dataset:
-    """The images that `data` describes: an object with the attributes name, n_train, n_test, seed, imbalance, as kdcore.spec.Data.
+    """The examples that `data` describes: an object with the attributes of kdcore.spec.Data.
 
     Training images come in the order of one permutation per (data set, seed). In this order, with imbalance r > 1, class c keeps its first
     n_c images (`long_tail`, applied to the whole training set, n_max = its smallest class); then the first n_train of what is left are taken
     (None: all), with imbalance after another permutation. So draws of one imbalance are nested: n_train = 200 is the beginning of
     n_train = 1000. The test set is its first n_test images, in the order of the files, whatever the seed (None: all).
+    Label noise e: round(e n) of these n training labels, drawn by label_seed, become one of the other classes, each as likely; train_true keeps
+    what they were, and a larger e changes the same labels and more. Test labels are never changed.
     ValueError: unknown or absent data set, or more images asked for than there are.
     """
     check(data.name)
-    return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), os.environ.get("KDCORE_DATA", ""))
+    return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), float(data.label_noise), data.label_seed,
+                 os.environ.get("KDCORE_DATA", ""))
 
 
 def long_tail(n_max: int, classes: int, ratio: float) -> np.ndarray:
@@ -125,7 +138,7 @@ def permutation(purpose: int, seed: int, n: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def _load(name, n_train, n_test, seed, imbalance, root):
+def _load(name, n_train, n_test, seed, imbalance, label_noise, label_seed, root):
     whole = _whole(name, root)
     order = permutation(DRAW, seed, len(whole.train_y))
     if not imbalance >= 1:
@@ -133,29 +146,42 @@ def _load(name, n_train, n_test, seed, imbalance, root):
     if imbalance > 1:
         n_max, kept = np.bincount(whole.train_y).min(), np.zeros(len(order), bool)
         if imbalance > n_max:
-            raise ValueError(f"imbalance = {imbalance:g} leaves a class of {name} without images: at most {n_max} is possible.")
+            raise ValueError(f"imbalance = {imbalance:g} leaves a class of {name} without examples: at most {n_max} is possible.")
         for c, count in enumerate(long_tail(n_max, len(whole.classes), imbalance)):
             kept[order[whole.train_y[order] == c][:count]] = True
         order = order[kept[order]]
         order = order[permutation(TAIL, seed, len(order))]  # the head of the old order is still balanced
     order = order[: _count("n_train", n_train, len(order), name)]
     n_test = _count("n_test", n_test, len(whole.test_y), name)
+    true = whole.train_y[order]
     return _read_only(whole._replace(
-        train_x=whole.train_x[order], train_y=whole.train_y[order], test_x=whole.test_x[:n_test], test_y=whole.test_y[:n_test]
+        train_x=whole.train_x[order], train_y=noisy(true, len(whole.classes), label_noise, label_seed), test_x=whole.test_x[:n_test],
+        test_y=whole.test_y[:n_test], train_true=true,
     ))
+
+
+def noisy(labels: np.ndarray, classes: int, share: float, seed: int) -> np.ndarray:
+    """round(share * n) of the labels replaced by another class, uniform over the other classes - 1; a pure function of its arguments."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"label_noise = {share} is not allowed: it is a share of the training labels, 0 to 1.")
+    changed = permutation(NOISE, seed, len(labels))[: round(share * len(labels))]
+    step = 1 + np.random.Philox(key=np.array([NOISE_CLASS, seed], dtype=np.uint64)).random_raw(len(labels)) % np.uint64(classes - 1)
+    labels = labels.copy()
+    labels[changed] = (labels[changed] + step[changed].astype(np.int64)) % classes
+    return labels
 
 
 def _count(field, wanted, available, name):
     if wanted is not None and not 1 <= wanted <= available:
-        raise ValueError(f"{field} = {wanted} is not allowed: {name} has 1 to {available} such images to draw from.")
+        raise ValueError(f"{field} = {wanted} is not allowed: {name} has 1 to {available} such examples to draw from.")
     return available if wanted is None else wanted
 
 
 def _read_only(dataset):
-    arrays = [np.ascontiguousarray(a) for a in dataset[:4]]
-    for a in arrays:
+    arrays = {name: np.ascontiguousarray(a) for name, a in dataset._asdict().items() if isinstance(a, np.ndarray)}
+    for a in arrays.values():
         a.flags.writeable = False
-    return Dataset(*arrays, *dataset[4:])
+    return dataset._replace(**arrays)
 
 
 @functools.lru_cache(maxsize=2)
@@ -171,9 +197,13 @@ def _whole(name, root):
         arrays, classes = _folders(Path(root) / "imagenet")
     elif name == "imagenet_lt":
         arrays, classes = _lists(Path(root) / "imagenet")
+    elif name in TEXT:
+        from kdcore import text
+
+        *arrays, classes, _ = text.read(name, root)
     else:
         arrays, classes = _torchvision(name, root)
-    return _read_only(Dataset(*arrays, classes, *SCALE[name]))
+    return _read_only(Dataset(*arrays, classes, *SCALE.get(name, ((), ()))))  # numbers of words have no scale
 
 
 def _digits():

@@ -1,7 +1,7 @@
 """Losses: one function each, on raw logits. B examples, C classes, K teachers."""
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, one_hot, softmax
 
 
 def zscore(logits: Tensor, eps: float = 1e-7) -> Tensor:
@@ -36,3 +36,17 @@ def distillation(student: Tensor, teachers: Tensor, labels: Tensor, temperature:
     if standardise:
         student, teachers = zscore(student), zscore(teachers)
     return ce_weight * hard + kd_weight * kd(student, teachers, temperature)
+
+
+def squared(logits: Tensor, target: Tensor) -> Tensor:
+    """1/2 ||z - t||^2 summed over outputs, mean over the batch; t (B, C): one-hot labels, or a teacher's outputs. (B, C) twice -> scalar."""
+    return (logits - target).square().sum(1).mean() / 2
+
+
+def squared_distillation(student: Tensor, teachers: Tensor, labels: Tensor, ce_weight: float, kd_weight: float) -> Tensor:
+    """ce_weight * 1/2 ||z_s - e_y||^2 + kd_weight * 1/2 ||z_s - mean_k z_k||^2, mean over the batch; shapes as in `distillation`.
+
+    The gradient is that of the target ce_weight e_y + kd_weight mean_k z_k where the weights sum to 1.
+    """
+    truth = one_hot(labels, student.shape[1]).to(student.dtype)
+    return ce_weight * squared(student, truth) + kd_weight * squared(student, teachers.mean(0))

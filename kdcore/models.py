@@ -4,18 +4,32 @@ resnet-16-32   basic residual blocks of 16 and 32 channels after a 3x3 stem of s
                the second stage halves the map, so a 28 px image ends in a 7x7 map (the students; 20 thousand weights)
 resnet-32-64   the same with 32 and 64 channels (the teachers; 73 thousand weights)
 vit-64x2       a vision transformer, patches of 4 px, width 64, depth 2, heads of 32
+cifar-resnet-20   three stages of 16, 32 and 64 channels, 6 n + 2 layers (20, 32, 44, 56, 110), as usual on CIFAR
+cnn-16         three convolutions with BatchNorm, 16, 32 and 64 channels, each halves the map; cnn-16-plain: without BatchNorm
+mlp-128        a hidden layer of 128 ReLUs, mlp-128-64 two; mlp-128-centred: on centred inputs, and its first weights start 0.3 times as large
+linear         a linear map of the centred pixels that starts at zero
+relu-features-500   a linear map, from zero, of 500 random ReLU features that are never trained (Nagarajan et al. 2023 use such features)
+bag-64-128     text: the mean of word vectors of 64 numbers, then a hidden layer of 128 ReLUs
+transformer-32x1    text: an encoder of width 32 and depth 1, mean over the words
+"Centred" inputs or features have mean zero over the training images, and their covariance has the largest eigenvalue 1; with -raw at the end
+the mean stays, and the second moment has. These two constants are fixed before training.
 Any other name is handed to timm.create_model, e.g. resnet50, resnet18 and vit_base_patch32_224, which Guo et al. (2024) use.
 """
 
+import math
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kdcore import _torchvision  # noqa: F401  (timm imports torchvision: the missing operators must be declared first)
 import timm
 from timm.models import byobnet
 from timm.models.vision_transformer import VisionTransformer
 
-from kdcore.spec import MODELS, check_model
+from kdcore.spec import check_model, timm_models
+from kdcore.text import MOST_WORDS
+
+IDS = MOST_WORDS + 2  # word numbers: padding and unknown words have one each
 
 
 def resnet(widths: tuple[int, ...], in_chans: int, num_classes: int, stem: int = 16, depth: int = 1) -> nn.Module:
@@ -30,6 +44,107 @@ def resnet(widths: tuple[int, ...], in_chans: int, num_classes: int, stem: int =
 def vit(width: int, depth: int, in_chans: int, num_classes: int, size: tuple[int, int]) -> nn.Module:
     return VisionTransformer(img_size=size, patch_size=4, in_chans=in_chans, num_classes=num_classes, embed_dim=width, depth=depth,
                              num_heads=max(1, width // 32))
+
+
+def cifar_resnet(depth: int, in_chans: int, num_classes: int) -> nn.Module:
+    """timm's ByobNet with (depth - 2) / 6 basic blocks in each of three stages; its first convolution does not halve the image."""
+    blocks = tuple(byobnet.ByoBlockCfg(type="basic", d=(depth - 2) // 6, c=c, s=s, gs=0, br=1.0) for c, s in ((16, 1), (32, 2), (64, 2)))
+    net = byobnet.ByobNet(byobnet.ByoModelCfg(blocks=blocks, stem_chs=16, stem_type="3x3", stem_pool=""), num_classes=num_classes, in_chans=in_chans)
+    net.stem.conv.stride = (1, 1)
+    return net
+
+
+def cnn(width: int, in_chans: int, num_classes: int, plain: bool) -> nn.Module:
+    """5x5 and twice 3x3 convolutions of stride 2, ReLU after each, mean over the map, linear head."""
+    layers = []
+    for before, after, kernel in ((in_chans, width, 5), (width, 2 * width, 3), (2 * width, 4 * width, 3)):
+        layers += [nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2, bias=plain), nn.Identity() if plain else nn.BatchNorm2d(after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, num_classes))
+
+
+def mlp(sizes: list[int]) -> nn.Sequential:
+    """Linear maps between these sizes, ReLU between them."""
+    layers = [layer for a, b in zip(sizes, sizes[1:]) for layer in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*layers[:-1])
+
+
+class Features(nn.Module):
+    """What the trained part of a network is given, fixed before training: flattened images, or random ReLU features of them, scaled.
+
+    f(x) = (g(x) - mean) / scale, g(x) = x or max(x G, 0) with G (inputs, width) ~ N(0, 1 / inputs). (n, ...) -> (n, width).
+    """
+
+    def __init__(self, inputs: int, width: int | None, centred: bool):
+        super().__init__()
+        self.centred = centred
+        self.register_buffer("random", torch.randn(inputs, width) / math.sqrt(inputs) if width else None)
+        self.register_buffer("mean", torch.zeros(width or inputs))
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        g = x.flatten(1) if self.random is None else torch.relu(x.flatten(1) @ self.random)
+        return (g - self.mean) / self.scale
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Sets mean (zero if not centred) and scale, so that the largest eigenvalue of f^T f / n is 1 on these images."""
+        f = self(x).double()
+        if self.centred:
+            self.mean.copy_(f.mean(0))
+        self.scale.copy_(torch.linalg.matrix_norm(f - self.mean, 2) / math.sqrt(len(f)))
+
+
+class OnFeatures(nn.Module):
+    """A trained `head` on `fixed` features."""
+
+    def __init__(self, fixed: Features, head: nn.Module):
+        super().__init__()
+        self.fixed, self.head = fixed, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.fixed(x))
+
+
+def from_zero(width: int, num_classes: int) -> nn.Linear:
+    head = nn.Linear(width, num_classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+class Bag(nn.Module):
+    """Mean of word vectors, N(0, 0.3^2) at first, then a ReLU layer. Ids (n, words), 0 is padding -> logits (n, classes)."""
+
+    def __init__(self, width: int, hidden: int, num_classes: int):
+        super().__init__()
+        self.words = nn.EmbeddingBag(IDS, width, mode="mean", padding_idx=0)
+        with torch.no_grad():
+            self.words.weight.normal_(0, 0.3)[0] = 0
+        self.head = mlp([width, hidden, num_classes])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.words(ids))
+
+
+class TextTransformer(nn.Module):
+    """Word and position vectors, pre-norm encoder layers without dropout, mean over the words. Ids (n, words), 0 is padding -> logits (n, classes)."""
+
+    def __init__(self, width: int, depth: int, length: int, num_classes: int):
+        super().__init__()
+        self.words, self.places = nn.Embedding(IDS, width, padding_idx=0), nn.Parameter(torch.randn(length, width) * 0.1)
+        self.layers = nn.ModuleList(nn.TransformerEncoderLayer(width, max(1, width // 16), 2 * width, dropout=0.0, batch_first=True, norm_first=True)
+                                    for _ in range(depth))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, num_classes)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        ids = ids[:, : max(1, int((ids != 0).sum(1).max()))]  # columns of padding alone say nothing
+        absent = ids == 0
+        absent[:, 0] = False  # of an empty text: attention needs one word
+        x = self.words(ids) + self.places[: ids.shape[1]]
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=absent)
+        present = (~absent).unsqueeze(-1).to(x.dtype)
+        return self.head((self.norm(x) * present).sum(1) / present.sum(1))
 
 
 def from_timm(name: str, in_chans: int, num_classes: int, size: tuple[int, int], pretrained: bool) -> nn.Module:
@@ -50,16 +165,36 @@ def build(name: str, in_chans: int, num_classes: int, size: tuple[int, int], mod
     pretrained   timm's ImageNet weights; a new head, drawn from `model_seed`, unless the number of classes is theirs. ValueError where
                  they cannot be had, or where the network is one of those built here.
     """
-    if pretrained and name in MODELS:
+    if pretrained and name not in timm_models():
         raise ValueError(f"pretrained = True is not allowed for {name}: only networks of timm have such weights.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model_seed)
         family, _, rest = check_model(name).partition("-")
-        if family == "resnet" and name in MODELS:
-            net = resnet(tuple(map(int, rest.split("-"))), in_chans, num_classes, stem=8 if rest.startswith("8-") else 16)
-        elif family == "vit" and name in MODELS:
-            width, depth = map(int, rest.split("x"))
-            net = vit(width, depth, in_chans, num_classes, size)
-        else:
+        pixels = in_chans * math.prod(size)
+        numbers = [int(part) for part in rest.replace("x", "-").split("-") if part.isdigit()]
+        if name in timm_models():
             net = from_timm(name, in_chans, num_classes, size, pretrained)
+        elif family == "resnet":
+            net = resnet(tuple(map(int, rest.split("-"))), in_chans, num_classes, stem=8 if rest.startswith("8-") else 16)
+        elif family == "vit":
+            net = vit(*numbers, in_chans, num_classes, size)
+        elif family == "cifar":
+            net = cifar_resnet(*numbers, in_chans, num_classes)
+        elif family == "cnn":
+            net = cnn(*numbers, in_chans, num_classes, plain=name.endswith("-plain"))
+        elif family == "linear":
+            net = OnFeatures(Features(pixels, None, not name.endswith("-raw")), from_zero(pixels, num_classes))
+        elif family == "relu":
+            net = OnFeatures(Features(pixels, *numbers, not name.endswith("-raw")), from_zero(*numbers, num_classes))
+        elif family == "mlp":
+            net = mlp([pixels, *numbers, num_classes])
+            net = nn.Sequential(nn.Flatten(), net)
+            if name.endswith("-centred"):
+                with torch.no_grad():
+                    net[1][0].weight.mul_(0.3)
+                net = OnFeatures(Features(pixels, None, True), net[1])
+        elif family == "bag":
+            net = Bag(*numbers, num_classes)
+        elif family == "transformer":
+            net = TextTransformer(*numbers, *size, num_classes)
     return net.to(memory_format=torch.channels_last)

@@ -40,7 +40,16 @@ def _known_data(name):
     return name
 
 
-ImageDataset = Annotated[str, AfterValidator(_known_data)]
+def _known_images(name):
+    from . import data
+
+    if name in data.TEXT:
+        raise ValueError(f"{name} is text, and this chapter is about images: {', '.join(n for n in data.NAMES if n not in data.TEXT)}")
+    return _known_data(name)
+
+
+DatasetName = Annotated[str, AfterValidator(_known_data)]
+ImageDataset = Annotated[str, AfterValidator(_known_images)]
 ModelName = spec.ModelName
 
 

@@ -79,6 +79,7 @@ def measured(measurement: Callable, arguments: dict, spec: Spec) -> dict:
 def collect(measurement: Callable, specs, executor=None, progress: bool = True, **arguments) -> pd.DataFrame:
     """One row per spec, in the order given: the measurement's scalars, `spec` (hash) and `provenance` (dict).
 
+    A measurement that looks at further runs names them in an attribute `needs`, spec -> specs: they are trained first, side by side.
     With KDCORE_PUBLISH set to a folder, the rows are also written there, to <measurement>.jsonl.
     """
     specs = list(specs)
@@ -91,6 +92,8 @@ def collect(measurement: Callable, specs, executor=None, progress: bool = True, 
             rows[spec] = entry.meta
             rest.remove(spec)
     if rest:
+        if needed := [other for spec in rest for other in getattr(measurement, "needs", lambda _: ())(spec)]:
+            sweep(needed, executor, progress=progress)
         rows |= zip(rest, sweep(rest, executor, partial(measured, measurement, arguments), progress))
     if os.environ.get("KDCORE_PUBLISH"):
         publish(measurement, [rows[s] for s in specs])

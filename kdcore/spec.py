@@ -29,8 +29,13 @@ RECIPES = {
 }
 Part = Literal["whole", "left", "right", "random", "left-masked", "right-masked"]
 
-# Networks built here for images of 28-32 pixels (kdcore.models); any name that timm knows is allowed beside them.
+# Networks built here (kdcore.models), for images of 28-32 pixels and for text; any name that timm knows is allowed beside them.
 MODELS = ("resnet-8-16-32", "resnet-16-32", "resnet-32-64", "resnet-16-32-64", "vit-48x3", "vit-64x2", "vit-64x4")
+SIZED = {  # of any size; N is a whole number
+    "linear": r"linear(-raw)?", "relu-features-N": r"relu-features-[1-9]\d*(-raw)?", "mlp-N": r"mlp-[1-9]\d*(-[1-9]\d*)*(-centred)?",
+    "cnn-N": r"cnn-[1-9]\d*(-plain)?", "cifar-resnet-20": r"cifar-resnet-(20|32|44|56|110)",
+    "bag-N-N": r"bag-[1-9]\d*-[1-9]\d*", "transformer-NxN": r"transformer-[1-9]\d*x[1-9]\d*",
+}
 
 
 @lru_cache(maxsize=1)
@@ -42,10 +47,16 @@ def timm_models() -> frozenset[str]:
 
 def check_model(name: str) -> str:
     """Returns the name, or raises ValueError saying which networks there are."""
-    if name in MODELS or name in timm_models():
+    if name in MODELS or any(re.fullmatch(pattern, name) for pattern in SIZED.values()) or name in timm_models():
         return name
-    close = difflib.get_close_matches(name, [*MODELS, *sorted(timm_models())], n=2)
-    raise ValueError(f"not a known network; allowed are {', '.join(MODELS)} and every model of timm" + (f"; did you mean {' or '.join(close)}?" if close else ""))
+    close = difflib.get_close_matches(name, [*MODELS, *SIZED, *sorted(timm_models())], n=2)
+    raise ValueError(f"not a known network; allowed are {', '.join([*MODELS, *SIZED])} and every model of timm"
+                     + (f"; did you mean {' or '.join(close)}?" if close else ""))
+
+
+def reads_text(name: str) -> bool:
+    """Whether the network reads word numbers instead of images."""
+    return name.startswith(("bag-", "transformer-"))
 
 
 ModelName = Annotated[str, AfterValidator(check_model)]
@@ -68,13 +79,15 @@ class Plain(BaseModel):
 
 
 class Data(Plain):
-    """Which images. `n_train` images are drawn by `seed` from the training set (None: all); the test set is its first `n_test`."""
+    """Which examples. `n_train` of them are drawn by `seed` from the training set (None: all); the test set is its first `n_test`."""
 
     name: str
     n_train: int | None = Field(ge=1)
     n_test: int | None = Field(ge=1)
     seed: Seed
     imbalance: float = Field(default=1.0, ge=1.0)  # largest class / smallest class, exponential profile
+    label_noise: float = Field(default=0.0, ge=0.0, le=1.0)  # share of the training labels that are replaced by another class, drawn by `label_seed`
+    label_seed: Seed = 0
 
 
 class View(Plain):
@@ -90,11 +103,11 @@ class View(Plain):
 
 
 class Optim(Plain):
-    """SGD with momentum, no Nesterov, or AdamW (beta1 = momentum, beta2 = 0.999); linear warm-up over the first `warmup`
-    share of the steps, then a cosine to zero.
+    """SGD with momentum, or AdamW (beta1 = momentum, beta2 = 0.999; Adam where weight_decay = 0); linear warm-up over the first
+    `warmup` share of the steps, then a cosine to zero, or no change at all ("constant").
 
     schedule "steps" changes the rate between epochs only: it grows linearly over the first `warmup` share of the epochs, and is a
-    tenth of itself from each of the `milestones` on (epochs counted from 0).
+    tenth of itself from each of the `milestones` on (epochs counted from 0). batch_size = n_train with momentum 0: gradient descent.
     """
 
     epochs: int = Field(ge=1)
@@ -104,14 +117,35 @@ class Optim(Plain):
     weight_decay: float = Field(ge=0)
     warmup: float = Field(ge=0, lt=1)
     method: Literal["sgd", "adamw"] = "sgd"
-    schedule: Literal["cosine", "steps"] = "cosine"
+    schedule: Literal["cosine", "steps", "constant"] = "cosine"
     milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    nesterov: bool = False
+    clip_norm: float | None = Field(default=None, gt=0)  # the gradient's norm is cut down to this
 
     @model_validator(mode="after")
     def _milestones_of_steps(self) -> "Optim":
         if self.milestones and self.schedule != "steps":
             raise ValueError(f"milestones = {self.milestones} are not allowed with schedule = {self.schedule!r}: only with 'steps'")
         return self
+
+
+class Switch(Plain):
+    """Loss switching: from the share `at` of the steps on, the weight moves linearly over the share `ramp` from the one loss to the other.
+
+    to "teacher": cross-entropy on the labels first, then the loss of `Distill`; to "labels": the other way.
+    """
+
+    to: Literal["teacher", "labels"]
+    at: float = Field(ge=0, le=1)
+    ramp: float = Field(ge=0, le=1)
+
+    def teacher_share(self, progress: float) -> float:
+        """Weight of the distillation loss after this share of the steps, 0 to 1."""
+        if progress < self.at:
+            moved = 0.0
+        else:
+            moved = 1.0 if self.ramp == 0 else min(1.0, (progress - self.at) / self.ramp)
+        return moved if self.to == "teacher" else 1 - moved
 
 
 class Distill(Plain):
@@ -125,6 +159,7 @@ class Distill(Plain):
     # "train" exists only to show a defect of published code: BatchNorm of a "frozen" teacher on batch statistics
     teacher_mode: Literal["eval", "train"]
     parts: tuple[Part, ...] = ()  # what each teacher sees of the student's view; empty: all of it
+    switch: Switch | None = None
 
     @model_validator(mode="after")
     def _one_part_each(self) -> "Distill":
@@ -145,12 +180,15 @@ class Spec(Plain):
     order_seed: Seed
     aug_seed: Seed
     pretrained: bool = False  # start from timm's ImageNet weights, with a new head
+    loss: Literal["cross-entropy", "squared"] = "cross-entropy"
 
     @model_validator(mode="after")
     def _one_batch(self) -> "Spec":
         n, batch = self.data.n_train, self.optim.batch_size
         if n is not None and n < batch:
             raise ValueError(f"batch_size = {batch} is larger than n_train = {n}: at least one full batch is needed")
+        if self.loss == "squared" and self.distill and self.distill.zscore:
+            raise ValueError("zscore = True is not allowed with loss = 'squared': z-scores are for the softmax")
         return self
 
     @property

@@ -19,12 +19,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from kdcore import losses, models, store
 from kdcore.data import load
-from kdcore.spec import Inputs, Optim, Spec
-from kdcore.views import BLOCK, batch_view, large, normalise, permutation, size
+from kdcore.spec import Inputs, Optim, Spec, reads_text
+from kdcore.views import BLOCK, LARGE, batch_view, epoch_view, large, normalise, permutation, size, still
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
 CHUNK = 2048  # images at a time whose logits are recorded; a multiple of every batch in `forward`
@@ -75,6 +75,8 @@ def learning_rate(optim: Optim, step: int, steps: int) -> float:
     schedule "steps", e = epoch from 0, W = warmup * epochs rounded: lr * 0.1^(milestones <= e), times (1 + e) / W for e < W (Guo et al. 2024,
     trainer.py, W = 8). There the schedule runs one epoch ahead (epoch 0 trains with the rate of epoch 1); here it does not.
     """
+    if optim.schedule == "constant":
+        return optim.lr
     if optim.schedule == "steps":
         epoch, warm = step * optim.epochs // steps, round(optim.warmup * optim.epochs)
         return optim.lr * 0.1 ** sum(m <= epoch for m in optim.milestones) * min(1, (1 + epoch) / max(1, warm))
@@ -87,9 +89,13 @@ def learning_rate(optim: Optim, step: int, steps: int) -> float:
 def network(spec: Spec, state: dict[str, Tensor] | None = None) -> nn.Module:
     """The spec's network on the device, with its initial weights or the given ones."""
     data = load(spec.data)
+    if (data.train_x.ndim == 2) != reads_text(spec.model):
+        raise ValueError(f"{spec.model} does not read {spec.data.name}, which is {'text' if data.train_x.ndim == 2 else 'images'}.")
     net = models.build(spec.model, len(data.mean), len(data.classes), size(spec.data, spec.view), spec.model_seed, spec.pretrained and state is None)
     if state is not None:
         net.load_state_dict(state)
+    elif isinstance(net, models.OnFeatures):
+        net.fixed.fit(normalise(epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0), data.mean, data.std))
     return net.to(device())
 
 
@@ -105,31 +111,42 @@ MOMENTS = {"sgd": ("momentum_buffer",), "adamw": ("step", "exp_avg", "exp_avg_sq
 def make_optimiser(net: nn.Module, o: Optim) -> torch.optim.Optimizer:
     if o.method == "adamw":
         return torch.optim.AdamW(net.parameters(), lr=o.lr, betas=(o.momentum, 0.999), weight_decay=o.weight_decay, fused=True)
-    return torch.optim.SGD(net.parameters(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay, fused=True)
+    return torch.optim.SGD(net.parameters(), lr=o.lr, momentum=o.momentum, nesterov=o.nesterov, weight_decay=o.weight_decay, fused=True)
 
 
-def step(net: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None) -> tuple[Tensor, Tensor]:
+def loss_of(z: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None, progress: float) -> Tensor:
+    """The spec's loss of logits z (B, classes), labels y (B,), teachers' logits (K, B, classes) or None, after this share of the steps."""
+    d, squared = spec.distill, spec.loss == "squared"
+    if teachers is None:
+        return losses.squared(z, one_hot(y, z.shape[1]).to(z.dtype)) if squared else cross_entropy(z, y)
+    share = d.switch.teacher_share(progress) if d.switch else 1.0
+    ce_weight, kd_weight = 1 - share + share * d.ce_weight, share * d.kd_weight
+    if squared:
+        return losses.squared_distillation(z, teachers, y, ce_weight, kd_weight)
+    return losses.distillation(z, teachers, y, d.temperature, ce_weight, kd_weight, d.zscore)
+
+
+def step(net: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None,
+         progress: float = 0.0) -> tuple[Tensor, Tensor]:
     """One update. x (B, C, H, W) normalised, y (B,), teachers' logits (K, B, classes) or None -> (student logits, loss), both detached."""
     z = net(x)
-    if teachers is None:
-        loss = cross_entropy(z, y)
-    else:
-        d = spec.distill
-        loss = losses.distillation(z, teachers, y, d.temperature, d.ce_weight, d.kd_weight, d.zscore)
+    loss = loss_of(z, y, spec, teachers, progress)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    if spec.optim.clip_norm is not None:
+        nn.utils.clip_grad_norm_(net.parameters(), spec.optim.clip_norm)
     optimiser.step()
     return z.detach(), loss.detach()
 
 
 def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, save=lambda *_: None,
-        after_epoch=lambda *_: None) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
+        after_epoch=lambda *_: None, after_step=lambda *_: None) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
     """Trains from the first weights (or a snapshot) to the last epoch; returns (state, loss per epoch, online accuracy per epoch).
 
     live      teachers run on every batch instead of handing over their shared logits (always so with teacher_mode="train", of data that
               are large in this view, and where BLOCK epochs of logits take more than SHARED bytes)
     perturb   initial weights are multiplied by 1 + perturb * N(0, 1): how much rounding on another machine may matter
-    after_epoch   called with (epoch, network) after each; it must leave the network as it was
+    after_epoch   called with (epoch, network) after each; it must leave the network as it was; after_step likewise, with (step, network)
     save      called now and then with (arrays, meta) of an unfinished run, from which `snapshot` resumes it to the same bits
     """
     data, where, o = load(spec.data), device(), spec.optim
@@ -160,27 +177,38 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         live = live or spec.distill.teacher_mode == "train" or too_large
     teachers = [network(t, train(t).state).train(spec.distill.teacher_mode == "train").requires_grad_(False) for t in spec.teachers] if live else []
     shown = spec.seen_by_teachers(spec.view) if live else ()
+    body, features = net, None
+    if isinstance(net, models.OnFeatures) and still(spec.view) and not live:
+        x = normalise(epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0, where), data.mean, data.std)
+        body, features = net.head, torch.cat([net.fixed(part) for part in x.split(CHUNK)])  # which no step changes
+    same = all(map(still, spec.seen_by_teachers(spec.view)))  # then one draw of the teachers' logits serves all epochs
     saved_at = began = time.monotonic()
     spent, steps = snapshot.meta["seconds"] if snapshot is not None else 0.0, o.epochs * batches
     for epoch in range(start, o.epochs):
         if spec.teachers and not live:
-            if epoch % BLOCK == 0 or epoch == start:
-                first = epoch - epoch % BLOCK
-                at = [Inputs(data=spec.data, split="train", view=view, aug_seed=spec.aug_seed, first=first, count=min(BLOCK, o.epochs - first))
-                      for view in spec.seen_by_teachers(spec.view)]
-                block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(where)  # (BLOCK, K, n, classes)
-            shared = block[epoch % BLOCK]
+            first = 0 if same else epoch - epoch % BLOCK
+            if epoch in (start, first):
+                draws = dict(aug_seed=0, first=0, count=1) if same else dict(aug_seed=spec.aug_seed, first=first, count=min(BLOCK, o.epochs - first))
+                at = [Inputs(data=spec.data, split="train", view=view, **draws) for view in spec.seen_by_teachers(spec.view)]
+                block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(where)  # (count, K, n, classes)
+            shared = block[0 if same else epoch - first]
         order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
         total_loss, hits = torch.zeros((), device=where), torch.zeros((), dtype=torch.int64, device=where)
         for b in range(batches):
             index = order[b * o.batch_size:(b + 1) * o.batch_size]
-            x = {v: normalise(batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where), data.mean, data.std) for v in {spec.view, *shown}}
-            optimiser.param_groups[0]["lr"] = learning_rate(o, epoch * batches + b, steps)
+            if features is None:
+                x = {v: normalise(batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where), data.mean, data.std)
+                     for v in {spec.view, *shown}}
+            else:
+                x = {spec.view: features[index]}
+            done = epoch * batches + b
+            optimiser.param_groups[0]["lr"] = learning_rate(o, done, steps)
             if live:
                 targets = torch.stack([t(x[v]) for t, v in zip(teachers, shown)]) if teachers else None
             else:
                 targets = shared[:, index] if spec.teachers else None
-            z, value = step(net, optimiser, x[spec.view], y_all[index], spec, targets)
+            z, value = step(body, optimiser, x[spec.view], y_all[index], spec, targets, done / steps)
+            after_step(done, net)
             total_loss += value
             hits += (z.argmax(1) == y_all[index]).sum()
         loss[epoch], online[epoch] = total_loss.item() / batches, hits.item() / (batches * o.batch_size)

@@ -86,3 +86,24 @@ def test_zscore_ignores_scale_and_shift(batch):
 def test_every_option_changes_the_loss(batch, change):
     base = dict(temperature=3.0, ce_weight=0.6, kd_weight=0.4)
     assert abs(losses.distillation(*batch, **base) - losses.distillation(*batch, **base | change)) > 1e-3
+
+
+def test_squared_distillation_is_the_squared_distance_to_the_mixed_target(batch):
+    """With weights that sum to 1, gradient and minimum are those of one target (1 - w) e_y + w mean_k z_k."""
+    student, teachers, y = batch
+    student = student.clone().requires_grad_()
+    losses.squared_distillation(student, teachers, y, 0.3, 0.7).backward()
+    target = 0.3 * torch.nn.functional.one_hot(y, 5) + 0.7 * teachers.mean(0)
+    assert torch.allclose(student.grad, (student.detach() - target) / len(y))
+    assert losses.squared(target, target) == 0
+
+
+@pytest.mark.parametrize("tau, w", [(1.0, 1.0), (4.0, 0.7)])
+def test_the_gradient_of_distillation_in_closed_form(batch, tau, w):
+    """(1 - w) (p - e_y) + w tau (p_tau - p^te_tau) per example (Nagarajan et al. 2023, as derived from Hinton's loss)."""
+    student, teachers, y = batch
+    student, teacher = student.clone().requires_grad_(), teachers[:1]
+    losses.distillation(student, teacher, y, tau, 1 - w, w).backward()
+    z, one = student.detach(), torch.nn.functional.one_hot(y, 5)
+    expected = (1 - w) * (z.softmax(1) - one) + w * tau * ((z / tau).softmax(1) - (teacher[0] / tau).softmax(1))
+    assert torch.allclose(student.grad, expected / len(y), atol=1e-12)

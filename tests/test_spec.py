@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from kdcore.spec import Data, Optim, Spec, View
+from kdcore.spec import Data, Optim, Spec, Switch, View
 from small import pair, spec
 
 GOLDEN = "68707b570ee8df9c0e863a28ff0eeb1deb1d6a5dac83276546110ba354de34f7"  # what the committed results are filed under: it may change only together with RECIPE
@@ -44,6 +44,9 @@ def test_a_field_with_a_default_does_not_rename_old_specs():
     (lambda: pair(temperature=0.0), "greater than 0"),
     (lambda: spec(model="resnet-16-23"), "allowed are .*resnet-16-32.* and every model of timm; did you mean resnet-16-32"),
     (lambda: spec(n_train=8), "batch_size = 16 is larger than n_train = 8"),
+    (lambda: spec(model="mlp-0"), "allowed are .*mlp-N"),
+    (lambda: Switch(to="teacher", at=1.2, ramp=0.1), "less than or equal to 1"),
+    (lambda: Data(name="digits", n_train=None, n_test=None, seed=0, label_noise=-0.1), "greater than or equal to 0"),
     (lambda: View(name="strong", strength=1.0, power=2), "Extra inputs are not permitted"),
 ])
 def test_wrong_values_are_refused_with_what_is_allowed(make, says):
@@ -56,6 +59,13 @@ def test_timm_knows_the_names_read_from_its_source():
     from kdcore.spec import timm_models
 
     assert timm_models() == set(models.timm.list_models(module="", include_tags=False)) and "resnet18" in timm_models()
+
+
+def test_switching_moves_the_weight_once():
+    to_teacher, to_labels = (Switch(to=to, at=0.5, ramp=0.2) for to in ("teacher", "labels"))
+    assert [to_teacher.teacher_share(x) for x in (0, 0.49, 0.5, 0.6, 0.7, 1)] == pytest.approx([0, 0, 0, 0.5, 1, 1])
+    assert [to_labels.teacher_share(x) for x in (0, 0.49, 0.5, 0.6, 0.7, 1)] == pytest.approx([1, 1, 1, 0.5, 0, 0])
+    assert Switch(to="teacher", at=0, ramp=0).teacher_share(0) == 1
 
 
 def test_a_spec_cannot_be_changed():

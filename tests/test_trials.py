@@ -35,6 +35,11 @@ def test_students_of_a_seed_differ_in_their_teachers_only():
     assert trials.student(p, 1, view, trials.named(p, 1, "ww"), zscore=True).distill.zscore
 
 
+def test_text_is_refused_where_views_are_augmented():
+    with pytest.raises(ValidationError, match="wordnet_glosses is text, and this chapter is about images: digits, fashion_mnist"):
+        regime(dataset="wordnet_glosses")
+
+
 def test_a_long_tail_is_the_regimes_or_the_callers():
     assert trials.images(regime(imbalance=5.0), 0).imbalance == 5
     tail = trials.student(regime(), 0, trials.views(regime())["w"], trials.named(regime(), 0, "w"), imbalance=10.0)

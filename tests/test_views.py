@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from kdcore import views
+from kdcore import augment, views
 from kdcore._torchvision import torchvision
 from kdcore.data import load
 from kdcore.spec import Data, View
@@ -21,7 +21,7 @@ AT_224 = ["cifar-base", "cifar-weak", "cifar-strong", "resize", "imagenet-base",
 
 
 def make(name, seed=1, epoch=0, n=64, strength=1.0):
-    return views.augment(torch.tensor(load(DATA).train_x[:n]), View(name=name, strength=strength), views.uniforms(seed, epoch, n))
+    return augment.augment(torch.tensor(load(DATA).train_x[:n]), View(name=name, strength=strength), views.uniforms(seed, epoch, n))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -45,7 +45,7 @@ def test_clean_is_the_image_itself():
 
 def test_strength_is_the_share_of_images_touched():
     plain, half, full = (make("strong", strength=s) for s in (0.0, 0.5, 1.0))
-    weak_and_cut = views.cutout(make("weak"), views.uniforms(1, 0, 64), 2)
+    weak_and_cut = augment.cutout(make("weak"), views.uniforms(1, 0, 64), 2)
     assert torch.equal(plain, weak_and_cut)
     touched = [(v != plain).flatten(1).any(1).float().mean() for v in (half, full)]
     assert 0.2 < touched[0] < 0.6 < touched[1]
@@ -69,13 +69,13 @@ def test_strong_views_are_fixed():
 def test_shift_moves_by_at_most_the_limit():
     x = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
     x[:, :, 14, 14] = 255
-    where = (views.shift(x, views.uniforms(0, 0, 200), 2) == 255).nonzero()[:, 2:] - 14
+    where = (augment.shift(x, views.uniforms(0, 0, 200), 2) == 255).nonzero()[:, 2:] - 14
     assert where.abs().max() == 2 and len(where) == 200 and len(where.unique(dim=0)) == 25
 
 
 def test_cutout_zeroes_one_square():
     x = torch.full((500, 1, 28, 28), 200, dtype=torch.uint8)
-    holes = (views.cutout(x, views.uniforms(0, 0, 500), 2) == 0).flatten(1).sum(1)
+    holes = (augment.cutout(x, views.uniforms(0, 0, 500), 2) == 0).flatten(1).sum(1)
     assert set(holes.tolist()) == {1, 2, 4} and (holes == 4).float().mean() > 0.85  # clipped at the top and left border
 
 
@@ -83,15 +83,15 @@ def test_cutout_zeroes_one_square():
                                              ("brightness", -0.7), ("sharpness", 0.9), ("posterize", 2), ("solarize", 100), ("solarize_add", 110), ("autocontrast", 0), ("equalize", 0), ("invert", 0)])
 def test_an_operation_on_a_group_equals_one_image_at_a_time(name, magnitude):
     x = (torch.tensor(load(DATA).train_x[:8]) // 2) + 20
-    together = views.operate(x, name, magnitude, 0)
-    assert torch.equal(together, torch.cat([views.operate(one[None], name, magnitude, 0) for one in x]))
+    together = augment.operate(x, name, magnitude, 0)
+    assert torch.equal(together, torch.cat([augment.operate(one[None], name, magnitude, 0) for one in x]))
     assert not torch.equal(together, x)
 
 
 def test_colour_leaves_grey_images_alone_and_changes_coloured_ones():
     grey = torch.tensor(load(DATA).train_x[:4])
     colour = torch.cat([grey, grey // 2, grey // 3], 1)
-    assert torch.equal(views.operate(grey, "color", 0.9, 0), grey) and not torch.equal(views.operate(colour, "color", 0.9, 0), colour)
+    assert torch.equal(augment.operate(grey, "color", 0.9, 0), grey) and not torch.equal(augment.operate(colour, "color", 0.9, 0), colour)
 
 
 def test_normalise_gives_zero_mean_and_unit_deviation_in_channels_last():
@@ -102,15 +102,15 @@ def test_normalise_gives_zero_mean_and_unit_deviation_in_channels_last():
 
 def test_the_policy_is_drawn_uniformly():
     u = views.uniforms(3, 5, 20_000)
-    counts = np.bincount((u[:, views.POLICY] * 25).astype(int), minlength=25)
+    counts = np.bincount((u[:, augment.POLICY] * 25).astype(int), minlength=25)
     assert counts.min() > 680 and counts.max() < 920  # 800 each, 4.3 standard deviations
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31 - 1), epoch=st.integers(0, 10**6), index=st.lists(st.integers(0, 49), min_size=1, max_size=5))
 def test_single_rows_are_those_of_the_whole_table(seed, epoch, index):
-    assert np.array_equal(views.uniform_rows(views.VIEWS, seed, epoch, np.array(index), views.COLUMNS), views.uniforms(seed, epoch, 50)[index])
-    assert not np.array_equal(views.uniform_rows(views.FRAMES, seed, epoch, np.array(index), views.COLUMNS), views.uniforms(seed, epoch, 50)[index])
+    assert np.array_equal(views.uniform_rows(views.VIEWS, seed, epoch, np.array(index), augment.COLUMNS), views.uniforms(seed, epoch, 50)[index])
+    assert not np.array_equal(views.uniform_rows(views.FRAMES, seed, epoch, np.array(index), augment.COLUMNS), views.uniforms(seed, epoch, 50)[index])
 
 
 # ---- halves ----------------------------------------------------------------------------------------------------------------------------
@@ -118,27 +118,27 @@ def test_single_rows_are_those_of_the_whole_table(seed, epoch, index):
 def test_halves_are_enlarged_or_the_other_one_is_black():
     x, u = torch.zeros(2, 3, 8, 12, dtype=torch.uint8), views.uniforms(0, 0, 2)
     x[..., :6], x[..., 6:] = 50, 200  # two plain halves: enlarged, each fills the frame with its value
-    assert (views.part(x, "left", u) == 50).all() and (views.part(x, "right", u) == 200).all() and views.part(x, "left", u).shape == x.shape
-    assert torch.equal(views.part(x, "left-masked", u)[..., :6], x[..., :6]) and (views.part(x, "left-masked", u)[..., 6:] == 0).all()
-    assert torch.equal(views.part(x, "right-masked", u)[..., 6:], x[..., 6:]) and (views.part(x, "right-masked", u)[..., :6] == 0).all()
-    assert torch.equal(views.part(x, "whole", u), x)
+    assert (augment.part(x, "left", u) == 50).all() and (augment.part(x, "right", u) == 200).all() and augment.part(x, "left", u).shape == x.shape
+    assert torch.equal(augment.part(x, "left-masked", u)[..., :6], x[..., :6]) and (augment.part(x, "left-masked", u)[..., 6:] == 0).all()
+    assert torch.equal(augment.part(x, "right-masked", u)[..., 6:], x[..., 6:]) and (augment.part(x, "right-masked", u)[..., :6] == 0).all()
+    assert torch.equal(augment.part(x, "whole", u), x)
 
 
 def test_an_enlarged_half_keeps_its_order_from_left_to_right():
     x = torch.arange(0, 240, 10, dtype=torch.uint8).expand(1, 1, 24, 24)
-    left = views.part(x, "left", views.uniforms(0, 0, 1))[0, 0, 0].int()
+    left = augment.part(x, "left", views.uniforms(0, 0, 1))[0, 0, 0].int()
     assert (left.diff() >= 0).all() and left[0] <= 5 and 105 <= left[-1] <= 115
 
 
 def test_a_random_half_is_either_one_about_equally_and_fixed_by_seed_epoch_and_index():
     x = torch.zeros(4000, 1, 2, 4, dtype=torch.uint8)
     x[..., :2], x[..., 2:] = 50, 200
-    side = views.part(x, "random", views.uniforms(5, 2, 4000))
+    side = augment.part(x, "random", views.uniforms(5, 2, 4000))
     assert set(side.unique().tolist()) == {50, 200} and abs((side[:, 0, 0, 0] == 50).float().mean() - 0.5) < 0.035  # 4.4 standard deviations
-    assert torch.equal(side[:100], views.part(x[:100], "random", views.uniforms(5, 2, 100)))
-    assert not torch.equal(side, views.part(x, "random", views.uniforms(5, 3, 4000)))
+    assert torch.equal(side[:100], augment.part(x[:100], "random", views.uniforms(5, 2, 100)))
+    assert not torch.equal(side, augment.part(x, "random", views.uniforms(5, 3, 4000)))
     whole, half = (views.epoch_view(DATA, "train", View(name="weak", strength=0.0, part=p), 1, 3) for p in ("whole", "random"))
-    sides = [views.part(whole, p, views.uniforms(1, 3, 64)) for p in ("left", "right")]
+    sides = [augment.part(whole, p, views.uniforms(1, 3, 64)) for p in ("left", "right")]
     assert all(torch.equal(h, a) or torch.equal(h, b) for h, a, b in zip(half, *sides))
 
 
@@ -160,21 +160,21 @@ def at_224(name, index=range(12), seed=1, epoch=0):
 
 def by_hand(x, name, seed=1, epoch=0):
     """Base and weak views with PIL alone, from the two tables."""
-    u = views.uniform_rows(views.VIEWS, seed, epoch, np.arange(len(x)), views.COLUMNS)
-    v = views.uniform_rows(views.FRAMES, seed, epoch, np.arange(len(x)), views.FRAME_COLUMNS)
+    u = views.uniform_rows(views.VIEWS, seed, epoch, np.arange(len(x)), augment.COLUMNS)
+    v = views.uniform_rows(views.FRAMES, seed, epoch, np.arange(len(x)), augment.FRAME_COLUMNS)
     for image, a, b in zip(x, u, v):
         image = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-        top, left, h, w = views.crop_box(32, 32, 0.2 if name.startswith("cifar") else 0.08, b)
+        top, left, h, w = augment.crop_box(32, 32, 0.2 if name.startswith("cifar") else 0.08, b)
         how = Image.Resampling.BICUBIC if name.startswith("cifar") else Image.Resampling.BILINEAR
         image = image.crop((left, top, left + w, top + h)).resize((224, 224), how)
-        if name.endswith("weak") and a[views.FLIP] < 0.5:
+        if name.endswith("weak") and a[augment.FLIP] < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if name == "cifar-weak":
-            image = image.rotate(30 * b[views.ANGLE] - 15)
+            image = image.rotate(30 * b[augment.ANGLE] - 15)
         if name == "imagenet-weak":
             orders = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
-            for k in orders[int(6 * b[views.JITTER])]:
-                image = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[k](image).enhance(0.6 + 0.8 * b[views.FACTOR + k])
+            for k in orders[int(6 * b[augment.JITTER])]:
+                image = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[k](image).enhance(0.6 + 0.8 * b[augment.FACTOR + k])
         yield torch.from_numpy(np.atleast_3d(np.asarray(image)).copy()).permute(2, 0, 1)
 
 
@@ -201,7 +201,7 @@ def test_clean_views_of_224_pixels(pictures):
 
 def test_a_wide_image_is_cut_or_stretched():
     wide = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1)))
-    cut, stretched = (np.asarray(views.frame(wide, name, None, None)) for name in ("center-crop", "resize"))
+    cut, stretched = (np.asarray(augment.frame(wide, name, None, None)) for name in ("center-crop", "resize"))
     assert cut.shape == stretched.shape == (224, 224) and stretched[0, 0] < 2 and stretched[0, -1] > 197
     assert 54 <= cut[0, 0] <= 58 and 141 <= cut[0, -1] <= 146  # 224 of 512 pixels, the middle
 
@@ -210,39 +210,39 @@ def test_the_strong_cifar_view_is_autoaugment_with_a_hole(pictures):
     weak_frame = torch.stack(list(by_hand(pictures, "cifar-base")))
     u = views.uniforms(1, 0, 12)
     x = at_224("cifar-strong")
-    assert torch.equal(x, views.cutout(views.autoaugment(views.flip(weak_frame, u), u, 128.0, sense=-1), u, 16))
-    y, c = (u[0, [views.CUT_Y, views.CUT_X]] * 224).astype(int)
+    assert torch.equal(x, augment.cutout(augment.autoaugment(augment.flip(weak_frame, u), u, 128.0, sense=-1), u, 16))
+    y, c = (u[0, [augment.CUT_Y, augment.CUT_X]] * 224).astype(int)
     assert (x[0, :, max(0, y - 8):y + 8, max(0, c - 8):c + 8] == 0).all()
 
 
 def test_rotation_of_the_policy_turns_as_pil_does():
     x = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
     x[..., 16:48, 30:34] = 255
-    u = np.full((1, views.COLUMNS), 0.999)
-    u[0, [views.POLICY, views.P1, views.TOUCH]] = 1.5 / 25, 0.0, 0.0
-    turned, other = (views.autoaugment(x, u, 128.0, sense=sense)[0, 0].numpy().astype(int) for sense in (-1, 1))
+    u = np.full((1, augment.COLUMNS), 0.999)
+    u[0, [augment.POLICY, augment.P1, augment.TOUCH]] = 1.5 / 25, 0.0, 0.0
+    turned, other = (augment.autoaugment(x, u, 128.0, sense=sense)[0, 0].numpy().astype(int) for sense in (-1, 1))
     pil = np.asarray(Image.fromarray(x[0, 0].numpy()).rotate(6.67, fillcolor=128)).astype(int)
     assert (turned != pil).mean() < 0.01 < (other != pil).mean() and turned[0, 0] == pil[0, 0] == 128
 
 
 def test_randaugment_fills_with_imagenets_mean_colour():
-    x, u = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8), np.full((1, views.COLUMNS), 0.9)
-    names = [name for name, _, _ in views.RANDAUGMENT]
-    u[0, [views.OP1, views.P1]] = (names.index("rotate") + 0.5) / 15, 0.0
-    assert views.randaugment(x, u)[0, :, 0, 0].tolist() == [124, 116, 104] and views.randaugment(x[:, :1], u)[0, :, 0, 0].tolist() == [117]
+    x, u = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8), np.full((1, augment.COLUMNS), 0.9)
+    names = [name for name, _, _ in augment.RANDAUGMENT]
+    u[0, [augment.OP1, augment.P1]] = (names.index("rotate") + 0.5) / 15, 0.0
+    assert augment.randaugment(x, u)[0, :, 0, 0].tolist() == [124, 116, 104] and augment.randaugment(x[:, :1], u)[0, :, 0, 0].tolist() == [117]
 
 
 def test_the_strong_imagenet_view_is_the_weak_one_with_randaugment(pictures):
     x, weak = at_224("imagenet-strong"), at_224("imagenet-weak")
-    assert torch.equal(x, views.randaugment(weak, views.uniforms(1, 0, 12)))
+    assert torch.equal(x, augment.randaugment(weak, views.uniforms(1, 0, 12)))
     assert 0 < (x == weak).flatten(1).all(1).float().mean() < 1  # each of the two operations is left out half of the time
 
 
 @settings(max_examples=200, deadline=None)
 @given(height=st.integers(1, 300), width=st.integers(1, 300), smallest=st.sampled_from([0.08, 0.2]), seed=st.integers(0, 10**6))
 def test_a_crop_lies_in_the_image(height, width, smallest, seed):
-    v = np.random.default_rng(seed).random(views.FRAME_COLUMNS)
-    top, left, h, w = views.crop_box(height, width, smallest, v)
+    v = np.random.default_rng(seed).random(augment.FRAME_COLUMNS)
+    top, left, h, w = augment.crop_box(height, width, smallest, v)
     assert 0 <= top and 0 <= left and h >= 1 and w >= 1 and top + h <= height and left + w <= width
     assert (w - 0.5) / (h + 0.5) < 4 / 3 and (h - 0.5) / (w + 0.5) < 4 / 3
 
@@ -251,11 +251,11 @@ def test_crops_are_distributed_as_torchvisions():
     torch.manual_seed(0)
     image, crop = torch.zeros(1, 30, 40), torchvision.transforms.RandomResizedCrop
     theirs = np.array([crop.get_params(image, (0.2, 1.0), (3 / 4, 4 / 3)) for _ in range(4000)])
-    ours = np.array([views.crop_box(30, 40, 0.2, v) for v in views.uniform_rows(views.FRAMES, 0, 0, np.arange(4000), views.FRAME_COLUMNS)])
+    ours = np.array([augment.crop_box(30, 40, 0.2, v) for v in views.uniform_rows(views.FRAMES, 0, 0, np.arange(4000), augment.FRAME_COLUMNS)])
     difference = ours.mean(0) - theirs.mean(0)
     assert (np.abs(difference) < 4 * theirs.std(0) * (2 / 4000) ** 0.5).all() and np.abs(ours.std(0) / theirs.std(0) - 1).max() < 0.07
     thin = torch.zeros(1, 100, 4)  # no try fits: the middle
-    assert views.crop_box(100, 4, 0.9, np.full(views.FRAME_COLUMNS, 0.5)) == tuple(crop.get_params(thin, (0.9, 1.0), (3 / 4, 4 / 3)))
+    assert augment.crop_box(100, 4, 0.9, np.full(augment.FRAME_COLUMNS, 0.5)) == tuple(crop.get_params(thin, (0.9, 1.0), (3 / 4, 4 / 3)))
 
 
 # ---- batches ---------------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,133 @@
+"""The runs of Nagarajan et al. (2023) as specs: a teacher, a model trained on the labels alone, a student, and the controls.
+
+Within a seed all models see the same examples with the same (noisy) labels, without augmentation; every model has its own initial weights and
+batch order, unless a function says otherwise. Nothing here imports torch.
+"""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from kdcore import data
+from kdcore.parameters import DatasetName, ModelName, Parameters
+from kdcore.spec import Data, Distill, Optim, Plain, Spec, Switch, View, reads_text
+
+APART = 1_000_000  # between the seeds of the models of one seed: student 0, teacher 1, rerun 2, third 3
+CLEAN = View(name="clean", strength=0.0)
+
+
+class Setting(Plain):
+    """Data, networks and training of one teacher and its students. `name` is for tables and not part of any spec."""
+
+    name: str
+    dataset: DatasetName
+    n_train: int | None = Field(ge=20)
+    n_test: int | None = Field(ge=20)
+    label_noise: float = Field(ge=0, le=0.9)
+    teacher: ModelName
+    student: ModelName
+    teacher_epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    method: Literal["sgd", "adamw"]
+    weight_decay: float = Field(ge=0)
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    clip_norm: float | None = Field(default=None, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+
+
+def examples(s: Setting, seed: int) -> Data:
+    return Data(name=s.dataset, n_train=s.n_train, n_test=s.n_test, seed=seed, label_noise=s.label_noise, label_seed=seed if s.label_noise else 0)
+
+
+def optim(s: Setting, epochs: int) -> Optim:
+    """SGD has Nesterov's momentum 0.9, Adam its usual 0.9 and 0.999."""
+    return Optim(epochs=epochs, batch_size=s.batch_size, lr=s.learning_rate, momentum=0.9, weight_decay=s.weight_decay, warmup=s.warmup, method=s.method,
+                 nesterov=s.method == "sgd", clip_norm=s.clip_norm, schedule=s.schedule)
+
+
+def _run(s: Setting, seed: int, k: int, model: str, epochs: int, distill: Distill | None = None) -> Spec:
+    run = seed + k * APART
+    return Spec(data=examples(s, seed), view=CLEAN, model=model, optim=optim(s, epochs), distill=distill, model_seed=run, order_seed=run, aug_seed=0)
+
+
+def teacher(s: Setting, seed: int) -> Spec:
+    return _run(s, seed, 1, s.teacher, s.teacher_epochs)
+
+
+def one_hot(s: Setting, seed: int) -> Spec:
+    """The student's network trained on the labels alone, with the student's initial weights and batch order."""
+    return _run(s, seed, 0, s.student, s.epochs)
+
+
+def student(s: Setting, seed: int, temperature: float, weight: float = 1.0, switch: Switch | None = None, teacher_epochs: int | None = None) -> Spec:
+    """Loss (1 - w) CE + w tau^2 KL(teacher || student), w = weight; with `switch` on one side of it CE alone."""
+    taught_by = teacher(s if teacher_epochs is None else s.model_copy(update={"teacher_epochs": teacher_epochs}), seed)
+    d = Distill(teachers=(taught_by,), temperature=temperature, ce_weight=round(1 - weight, 6), kd_weight=weight, zscore=False, teacher_mode="eval",
+                switch=switch)
+    return _run(s, seed, 0, s.student, s.epochs, d)
+
+
+def rerun(distilled: Spec) -> Spec:
+    """The control of a student: its network and training on the labels alone, other initial weights and order than student and teacher."""
+    run = distilled.model_seed + 2 * APART
+    return distilled.model_copy(update={"distill": None, "model_seed": run, "order_seed": run})
+
+
+def third(distilled: Spec) -> Spec:
+    """A model like the teacher, trained on the labels alone and independent of all others: it picks classes and quartiles for both sides."""
+    run = distilled.model_seed + 3 * APART
+    return distilled.teachers[0].model_copy(update={"model_seed": run, "order_seed": run})
+
+
+# ------------------------------------------------------------------------------------------- what a chapter's parameters say
+
+USUAL = {  # networks and training where a parameter is None
+    "images": dict(teacher="cnn-8", student="cnn-8", teacher_epochs=40, epochs=40, batch_size=50, learning_rate=0.1, method="sgd", weight_decay=0.0005),
+    "text": dict(teacher="bag-32-64", student="bag-32-64", teacher_epochs=14, epochs=14, batch_size=64, learning_rate=0.004, method="adamw",
+                 weight_decay=0.0),
+}
+
+
+class Main(Parameters):
+    """What the chapters on Nagarajan et al. (2023) have in common: the main setting, the temperature, how many seeds."""
+
+    dataset: DatasetName
+    seeds: int = Field(ge=1, le=200)
+    first_seed: int = Field(ge=0, le=900_000)
+    n_train: int | None = Field(ge=20)
+    n_test: int | None = Field(ge=20)
+    label_noise: float = Field(ge=0, le=0.9)
+    teacher: ModelName | None
+    student: ModelName | None
+    teacher_epochs: int | None = Field(ge=1)
+    epochs: int | None = Field(ge=1)
+    batch_size: int | None = Field(ge=2)
+    learning_rate: float | None = Field(gt=0)
+    method: Literal["sgd", "adamw"] | None
+    weight_decay: float | None = Field(ge=0)
+    temperature: float = Field(gt=0)
+
+    @property
+    def setting(self) -> Setting:
+        """The main setting; what is None is as usual for images or text."""
+        usual = USUAL["text" if self.dataset in data.TEXT else "images"]
+        given = {name: value if (value := getattr(self, name)) is not None else usual[name] for name in usual}
+        return Setting(name="main", dataset=self.dataset, n_train=self.n_train, n_test=self.n_test, label_noise=self.label_noise, **given)
+
+    @property
+    def all_seeds(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @model_validator(mode="after")
+    def enough_examples(self):
+        s = self.setting
+        data.load(examples(s, self.first_seed))  # says what is wrong with n_train or n_test
+        if self.n_train is not None and s.batch_size > self.n_train:
+            raise ValueError(f"batch_size = {s.batch_size}: must be at most n_train = {self.n_train}")
+        for name in ("teacher", "student"):
+            if reads_text(getattr(s, name)) != (s.dataset in data.TEXT):
+                kind = "text" if s.dataset in data.TEXT else "images"
+                raise ValueError(f"{name} = {getattr(s, name)!r} does not read {s.dataset}, which is {kind}")
+        return self

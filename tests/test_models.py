@@ -1,0 +1,157 @@
+"""Networks of the chapters on Nagarajan et al. (2023), and what training can do with them."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdcore import models, train as tr
+from kdcore.data import load
+from kdcore.spec import Data, Distill, Inputs, Optim, Spec, Switch, View
+from kdcore.train import fit, logits, train
+from kdcore.views import epoch_view, normalise
+
+CLEAN = View(name="clean", strength=0.0)
+IMAGES = ("linear", "linear-raw", "relu-features-40", "relu-features-40-raw", "mlp-12", "mlp-12-8", "mlp-12-centred", "cnn-4", "cnn-4-plain", "cifar-resnet-20")
+TEXT = ("bag-8-12", "transformer-16x1")
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCORE_STORE", str(tmp_path / "store"))
+    tr.frozen.cache_clear()
+    torch.set_num_threads(1)
+
+
+def spec(model, epochs=40, lr=0.1, seed=0, teacher=None, batch_size=200, name="digits", loss="cross-entropy", noise=0.0, optim=(), **distill) -> Spec:
+    options = dict(temperature=2.0, ce_weight=0.0, kd_weight=1.0, zscore=False, teacher_mode="eval") | distill
+    return Spec(data=Data(name=name, n_train=200, n_test=100, seed=0, label_noise=noise), view=CLEAN, model=model, loss=loss,
+                optim=Optim(**dict(epochs=epochs, batch_size=batch_size, lr=lr, momentum=0.0, weight_decay=0.0, warmup=0.0, schedule="constant") | dict(optim)),
+                distill=Distill(teachers=(teacher,), **options) if teacher else None, model_seed=seed, order_seed=seed, aug_seed=0)
+
+
+def inputs(name):
+    return torch.randint(0, models.IDS, (6, 24)) if name in TEXT else torch.randn(6, 1, 8, 8)
+
+
+@pytest.mark.parametrize("name", IMAGES + TEXT)
+def test_networks_are_pure_functions_of_their_seed(name):
+    size = (24,) if name in TEXT else (8, 8)
+    net, again, other = (models.build(name, 1, 10, size, seed) for seed in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values()))
+    if not name.startswith("linear"):  # which starts from zero
+        assert any(not torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values()))
+    z = net(inputs(name))
+    assert z.shape == (6, 10) and torch.isfinite(z).all()
+
+
+def test_depth_and_width():
+    convolutions = [m for m in models.build("cifar-resnet-56", 3, 100, (32, 32), 0).modules() if isinstance(m, torch.nn.Conv2d)]
+    assert sum(c.kernel_size == (3, 3) for c in convolutions) == 55  # and the head is the 56th layer
+    seen = []
+    net = models.build("cifar-resnet-20", 3, 100, (32, 32), 0)
+    net.stages.register_forward_hook(lambda _, __, out: seen.append(out.shape))
+    net(torch.zeros(2, 3, 32, 32))
+    assert seen == [(2, 64, 8, 8)]
+
+
+@pytest.mark.parametrize("name, width", [("linear", 64), ("linear-raw", 64), ("relu-features-40", 40), ("relu-features-40-raw", 40), ("mlp-12-centred", 64)])
+def test_fixed_features_have_largest_eigenvalue_one(name, width):
+    s = spec(name)
+    net, data = tr.network(s), load(s.data)
+    f = net.fixed(normalise(epoch_view(s.data, "train", CLEAN, 0, 0), data.mean, data.std)).double().numpy()
+    assert f.shape == (200, width)
+    assert np.linalg.eigvalsh(f.T @ f / 200)[-1] == pytest.approx(1, abs=1e-5)
+    assert (np.abs(f.mean(0)).max() < 1e-6) == (not name.endswith("-raw"))
+
+
+def test_gradient_descent_from_zero_is_the_closed_form_of_its_eigendirections():
+    """Squared loss, full batch: W after m steps is V diag((1 - (1 - eta lam)^m) / sigma) U^T Y, here without the bias, whose input is orthogonal."""
+    s = spec("linear", epochs=30, lr=0.5, loss="squared")
+    net, data = tr.network(s), load(s.data)
+    f = net.fixed(normalise(epoch_view(s.data, "train", CLEAN, 0, 0), data.mean, data.std)).double().numpy()
+    u, sigma, vt = np.linalg.svd(f / np.sqrt(200), full_matrices=False)
+    keep = sigma > 1e-6
+    filters = (1 - (1 - 0.5 * sigma[keep] ** 2) ** 30) / sigma[keep]
+    expected = vt[keep].T @ (filters[:, None] * (u[:, keep].T @ np.eye(10)[data.train_y] / np.sqrt(200)))
+    assert np.abs(fit(s)[0]["head.weight"].numpy().T - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", IMAGES[:-1])
+def test_networks_learn(name):
+    loss = fit(spec(name, epochs=60, lr=0.5, optim=dict(momentum=0.9, method="sgd") if name.startswith("cnn") else {}))[1]
+    assert loss[-1] < 0.8 * loss[0]
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_networks_learn_text(name):
+    s = spec(name, name="wordnet_glosses", epochs=15, batch_size=20, lr=0.01, optim=dict(method="adamw", momentum=0.9, clip_norm=1.0))
+    run = train(s)
+    assert run.online_accuracy[-1] > 0.8 > 0.4 > run.online_accuracy[0]
+    student = spec(name, name="wordnet_glosses", epochs=15, batch_size=20, lr=0.01, seed=1, teacher=s, optim=dict(method="adamw", momentum=0.9))
+    assert train(student).online_accuracy[-1] > 0.5
+
+
+def test_padding_says_nothing():
+    for name in TEXT:
+        net = models.build(name, 1, 10, (24,), 0).eval()
+        ids = torch.randint(1, models.IDS, (3, 24))
+        ids[:, 10:] = 0
+        longer = torch.cat([ids, torch.randint(1, models.IDS, (1, 24))])
+        assert torch.allclose(net(ids), net(longer)[:3], atol=1e-5)
+        assert torch.isfinite(net(torch.zeros(2, 24, dtype=torch.long))).all()
+
+
+@pytest.mark.parametrize("model, name", [("bag-8-12", "digits"), ("cnn-4", "wordnet_glosses")])
+def test_a_network_that_cannot_read_the_data_says_so(model, name):
+    with pytest.raises(ValueError, match=f"{model} does not read {name}"):
+        train(spec(model, name=name))
+    with pytest.raises(ValueError, match="text: the only view of it is 'clean'"):
+        epoch_view(spec("bag-8-12", name="wordnet_glosses").data, "train", View(name="weak", strength=0.0), 0, 0)
+
+
+def test_a_still_view_needs_one_draw_of_the_teachers_logits(tmp_path):
+    student = spec("mlp-12", epochs=45, seed=1, teacher=spec("mlp-12"))
+    shared, live = fit(student), fit(student, live=True)
+    assert max((shared[0][k] - live[0][k]).abs().max().item() for k in shared[0]) < 1e-5
+    assert sum(folder.is_dir() for folder in (tmp_path / "store" / "logits").glob("*/*")) == 1
+
+
+@pytest.mark.parametrize("to", ["teacher", "labels"])
+def test_loss_switching_is_the_pure_loss_on_either_side(to):
+    """Switched at once it is the one pure run; switched after the end the other; in between it follows the first and then leaves it."""
+    teacher = spec("mlp-12", noise=0.3)
+    labels = spec("mlp-12", seed=1, noise=0.3)
+    pure = {"labels": fit(labels), "teacher": fit(spec("mlp-12", seed=1, noise=0.3, teacher=teacher))}
+    other = {"teacher": "labels", "labels": "teacher"}[to]
+
+    def switched(at):
+        return fit(spec("mlp-12", seed=1, noise=0.3, teacher=teacher, switch=Switch(to=to, at=at, ramp=0.0)))
+
+    def near(a, b):
+        return max((a[0][k] - b[0][k]).abs().max().item() for k in a[0]) < 1e-6
+
+    assert near(switched(0.0), pure[to]) and near(switched(1.0), pure[other])
+    half = switched(0.5)
+    assert not near(half, pure[to]) and not near(half, pure[other])
+    assert np.allclose(half[1][:20], pure[other][1][:20], rtol=1e-5)
+
+
+def test_the_gradient_is_clipped():
+    big = dict(momentum=0.0, clip_norm=1e-3)
+    s = spec("mlp-12", epochs=1, lr=1.0, optim=big)
+    first, last = tr.network(s).state_dict(), fit(s)[0]
+    assert sum(((first[k] - last[k]) ** 2).sum().item() for k in first) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_steps_are_shown_one_by_one():
+    seen = []
+    fit(spec("linear", epochs=3, batch_size=50), after_step=lambda step, net: seen.append((step, net.head.weight.norm().item())))
+    assert [step for step, _ in seen] == list(range(12)) and seen[0][1] < seen[-1][1]
+
+
+def test_logits_of_fixed_features_are_those_of_the_network():
+    s = spec("relu-features-40", epochs=5)
+    z = logits(s, Inputs(data=s.data, split="train", view=CLEAN, aug_seed=0, first=0, count=1))[0]
+    data = load(s.data)
+    by_hand = tr.frozen(s)(normalise(epoch_view(s.data, "train", CLEAN, 0, 0), data.mean, data.std)).numpy()
+    assert np.allclose(z, by_hand, atol=1e-6)

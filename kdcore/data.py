@@ -62,7 +62,7 @@ SCALE = {
 
 # First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a first key word can coincide.
 DRAW, DIGITS_SPLIT, PAIRS, TAIL = 0x6B64_6472_6177, 0x6B64_7370_6C74, 0x6B64_7061_6972, 0x6B64_7461_696C
-NOISE, NOISE_CLASS = 0x6B64_6E6F_6973, 0x6B64_6E63_6C73
+NOISE, NOISE_CLASS, TEST_ORDER = 0x6B64_6E6F_6973, 0x6B64_6E63_6C73, 0x6B64_7465_7874
 PAIRED = 20  # side of each garment in a pair, pixels
 DIGITS_TEST = 500
 
@@ -114,7 +114,8 @@ def load(data) -> Dataset:
     Training images come in the order of one permutation per (data set, seed). In this order, with imbalance r > 1, class c keeps its first
     n_c images (`long_tail`, applied to the whole training set, n_max = its smallest class); then the first n_train of what is left are taken
     (None: all), with imbalance after another permutation. So draws of one imbalance are nested: n_train = 200 is the beginning of
-    n_train = 1000. The test set is its first n_test images, in the order of the files, whatever the seed (None: all).
+    n_train = 1000. The test set is its first n_test images, in the order of the files, whatever the seed (None: all); of ImageNet, AG News
+    and IMDB, whose files may list one class after the other, in one fixed order that mixes the classes.
     Label noise e: round(e n) of these n training labels, drawn by label_seed, become one of the other classes, each as likely; train_true keeps
     what they were, and a larger e changes the same labels and more. Test labels are never changed.
     ValueError: unknown or absent data set, or more images asked for than there are.
@@ -193,10 +194,9 @@ def _whole(name, root):
         arrays, classes = (*_embedded("train"), *_embedded("test")), FASHION
     elif name == "fashion_pairs":
         arrays, classes = (*_pairs("train", 50_000), *_pairs("test", 10_000)), tuple(f"{a} over {b}" for a in FASHION for b in FASHION)
-    elif name == "imagenet":
-        arrays, classes = _folders(Path(root) / "imagenet")
-    elif name == "imagenet_lt":
-        arrays, classes = _lists(Path(root) / "imagenet")
+    elif name in ("imagenet", "imagenet_lt"):
+        arrays, classes = (_folders if name == "imagenet" else _lists)(Path(root) / "imagenet")
+        arrays = (*arrays[:2], *mixed(*arrays[2:]))
     elif name in TEXT:
         from kdcore import text
 
@@ -204,6 +204,12 @@ def _whole(name, root):
     else:
         arrays, classes = _torchvision(name, root)
     return _read_only(Dataset(*arrays, classes, *SCALE.get(name, ((), ()))))  # numbers of words have no scale
+
+
+def mixed(x, y):
+    """Examples in one fixed order of their own."""
+    order = permutation(TEST_ORDER, 0, len(y))
+    return x[order], y[order]
 
 
 def _digits():

@@ -207,7 +207,7 @@ def test_ag_news(folder):
     assert known == ("", "?", "the", "chip", "vote", "5", "bank", "oil")  # 4, 3, 3, 2, 2, 2 times
     assert spell(train_x[0], known) == ["oil", "?", "?", "?", "?", "5", "?", "the", "bank"]  # title, then description
     assert spell(train_x[1], known) == ["chip", *"??", "chip", *"?????"]
-    order = data.permutation(text.TEST_ORDER, 0, 2)
+    order = data.permutation(data.TEST_ORDER, 0, 2)
     assert test_y.tolist() == np.array([1, 0])[order].tolist() and {tuple(spell(x, known)) for x in test_x} == {("?", "?", "the", "?"), ("oil", "vote")}
 
 

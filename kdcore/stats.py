@@ -6,7 +6,7 @@ finite: a run that failed is the caller's to report, not these functions' to ski
 
 from itertools import permutations
 from math import factorial, prod
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student_t
@@ -164,3 +164,31 @@ def correlation(x, y, stratum=None, seed_ids=None):
 
 def _pearson(sums):
     return np.clip(sums[..., 0] / np.sqrt(sums[..., 1] * sums[..., 2]), -1, 1)
+
+
+Verdict = Literal["reproduced", "contradicted", "no effect", "inconclusive", "holds only without the control"]
+
+
+def verdict(effect, direction, margin, controlled=None):
+    """What an interval says about a claim that an effect is positive (direction 1) or negative (-1). -> Verdict
+
+    no effect        the whole interval lies within +-margin, the smallest effect that would matter, wherever zero is
+    reproduced       else, the interval lies on the claimed side of zero
+    contradicted     else, on the other side
+    inconclusive     else; also where there is one seed and no interval
+    holds only without the control    reproduced, but `controlled` (Interval), the same effect after what else could have made it was taken
+                     away, is not
+    Where the true effect is zero, reproduced and contradicted together have at most the 5 % of the interval.
+    """
+    if direction not in (1, -1):
+        raise ValueError(f"direction is {direction}; it must be 1 or -1, the sign that is claimed.")
+    if not margin > 0:
+        raise ValueError(f"margin is {margin}; it must be above 0, the smallest effect that would matter.")
+    low, high = sorted((direction * effect.low, direction * effect.high))
+    if not np.isfinite([low, high]).all():
+        return "inconclusive"
+    if -margin <= low and high <= margin:
+        return "no effect"
+    if low > 0 and controlled is not None and verdict(controlled, direction, margin) != "reproduced":
+        return "holds only without the control"
+    return "reproduced" if low > 0 else "contradicted" if high < 0 else "inconclusive"

@@ -175,6 +175,46 @@ def test_the_same_input_gives_the_same_result():
     assert stats.correlation(x, y, view, seed) == first and not np.isnan(first).any()
 
 
+# --- verdicts ---
+
+
+def interval(low, high):
+    return stats.Interval((low + high) / 2, low, high, 5)
+
+
+@pytest.mark.parametrize("low, high, direction, word", [
+    (0.2, 2.0, 1, "reproduced"), (0.2, 2.0, -1, "contradicted"), (-2.0, -0.2, -1, "reproduced"), (-0.2, 2.0, 1, "inconclusive"),
+    (-0.4, 0.3, 1, "no effect"), (0.1, 0.5, 1, "no effect"), (-0.5, 0.5, -1, "no effect"), (-0.5, 0.51, -1, "inconclusive"),
+    (np.nan, np.nan, 1, "inconclusive"),
+])
+def test_verdicts_by_hand(low, high, direction, word):
+    assert stats.verdict(interval(low, high), direction, 0.5) == word
+
+
+def test_a_claim_can_hold_only_without_its_control():
+    strong = interval(1.0, 3.0)
+    for controlled, word in ((interval(0.7, 2.0), "reproduced"), (interval(-0.1, 2.0), "holds only without the control"),
+                             (interval(-2.0, -1.0), "holds only without the control"), (interval(0.1, 0.2), "holds only without the control")):
+        assert stats.verdict(strong, 1, 0.5, controlled) == word
+    assert stats.verdict(interval(-1.0, 3.0), 1, 0.5, interval(-1.0, 3.0)) == "inconclusive"
+
+
+@pytest.mark.parametrize("n", [5, 8, 20])
+def test_a_verdict_on_nothing_is_rarely_an_effect(n):
+    """No true effect: reproduced and contradicted in at most 5 % of 1,000 draws (bound: that of a binomial with p = .05, 99.9 %)."""
+    rng = np.random.default_rng(n)
+    words = [stats.verdict(stats.mean_interval(rng.normal(size=n)), 1, 0.1) for _ in range(1000)]
+    assert words.count("reproduced") + words.count("contradicted") <= 74
+
+
+@pytest.mark.parametrize("n, effect", [(5, 1.9), (8, 1.3), (20, 0.75)])
+def test_a_verdict_on_an_effect_finds_it(n, effect):
+    """An effect of this many standard deviations of the paired differences is found in at least 80 % of 1,000 draws of n seeds."""
+    rng = np.random.default_rng(n)
+    words = [stats.verdict(stats.mean_interval(effect + rng.normal(size=n)), 1, 0.1 * effect) for _ in range(1000)]
+    assert words.count("reproduced") >= 800
+
+
 # --- bad input ---
 
 
@@ -196,6 +236,8 @@ def test_the_same_input_gives_the_same_result():
         (lambda: stats.correlation([1, 2, 3], [1, 3, 2], stratum=["a"]), "stratum has length 1; x has 3"),
         (lambda: stats.correlation([1, 2, 3], [1, 3, 2], seed_ids=[0, 1]), "seed_ids has length 2"),
         (lambda: stats.correlation([1, 2, np.inf], [1, 3, 2]), "x holds 1 values"),
+        (lambda: stats.verdict(interval(0, 1), 2, 0.1), "direction is 2"),
+        (lambda: stats.verdict(interval(0, 1), 1, 0.0), "margin is 0.0"),
     ],
 )
 def test_bad_input_is_named(call, words):

@@ -82,9 +82,11 @@ def _sentence(error):
     if not error["loc"]:  # about several parameters together
         return str(error["ctx"]["error"]).rstrip(".") + "."
     name, *inside = error["loc"]
+    where = name
+    for before, part in zip([name, *inside], inside):  # a text is the field of a list's entry, or else one of the types that it may have
+        where += f"[{part}]" if isinstance(part, int) else f".{part}" if isinstance(before, int) else ""
     if error["type"] == "missing":
-        return f"{name} has no value: the parameters cell must assign it."
-    where = name + "".join(f"[{i}]" for i in inside if isinstance(i, int))
+        return f"{where} has no value: " + ("it must be given." if inside else "the parameters cell must assign it.")
     words = WORDS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
     return f"{where} = {error['input']!r}: {words.rstrip('.')}."
 

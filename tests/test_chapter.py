@@ -104,6 +104,26 @@ def refusal(**changes):
     return str(caught.value)
 
 
+class Entry(chapter.Parameters):
+    name: str
+    size: int | None = Field(ge=1)
+
+
+class Listed(chapter.Parameters):
+    entries: list[Entry]
+
+
+@pytest.mark.parametrize("entry, says", [
+    ({"name": "a", "size": 0}, "entries[0].size = 0: must be at least 1."),
+    ({"name": "a", "size": "x"}, "entries[0].size = 'x': must be a whole number."),
+    ({"name": "a"}, "entries[0].size has no value: it must be given."),
+])  # fmt: skip
+def test_a_field_inside_a_list_is_named(entry, says):
+    with pytest.raises(chapter.ParameterError) as caught:
+        chapter.read(Listed, {"entries": [entry]})
+    assert says in str(caught.value)
+
+
 def test_import_is_light():
     code = "import sys, kdcore.chapter; print([m for m in ('torch', 'timm', 'pandas', 'sklearn') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

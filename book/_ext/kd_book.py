@@ -45,8 +45,15 @@ def drop_scripts(app, pagename, templatename, context, doctree):
     context["script_files"] = kept
 
 
+def load_toy_model(app, pagename, templatename, context, doctree):
+    """The script of the interactive toy model, on pages that hold its container."""
+    if 'class="kd-toy"' in context.get("body", ""):
+        app.add_js_file("toy_model.js")  # here, while a page is made: for this page only
+
+
 def setup(app):
     app.connect("config-inited", use_vendored_scripts)
     app.connect("doctree-read", describe_figures)
+    app.connect("html-page-context", load_toy_model)
     app.connect("html-page-context", drop_scripts, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,7 +10,7 @@ import torch
 from kdcore import metrics
 from kdcore.data import load
 from kdcore.spec import RECIPES, Data, Inputs, Spec, View
-from kdcore.train import device, fit, forward, frozen, logits, network, train
+from kdcore.train import device, fit, forward, logits, network, train
 from kdcore.views import batch_view, normalise
 
 EVALUATION_SEED = 2_000_000_000  # views used for measuring are drawn apart from every training view

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from kdcore import losses, models, store
 from kdcore.data import load
 from kdcore.spec import Inputs, Optim, Spec, reads_text
-from kdcore.views import BLOCK, LARGE, batch_view, epoch_view, large, normalise, permutation, size, still
+from kdcore.views import BLOCK, batch_view, epoch_view, large, normalise, permutation, size, still
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
 CHUNK = 2048  # images at a time whose logits are recorded; a multiple of every batch in `forward`

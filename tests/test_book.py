@@ -37,15 +37,6 @@ def script(name):
     return module
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def open_page(browser):
     """open_page(path, scheme) -> a page of the book with its scripts done, and the list of what went wrong on it."""

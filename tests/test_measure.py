@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from kdcore import attention, measure, measure_attention, metrics
 from kdcore.data import load
@@ -10,14 +9,7 @@ from kdcore.train import frozen, logits
 from small import STRONG, WEAK, pair, spec
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDCORE_STORE", str(tmp_path_factory.mktemp("store")))
-        frozen.cache_clear()
-        torch.set_num_threads(1)
-        yield
-    frozen.cache_clear()
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 STUDENT = pair(epochs=12, parts=("left", "right"))

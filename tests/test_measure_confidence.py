@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +14,7 @@ from kdcore.data import load
 from kdcore.measure import EVALUATION_SEED
 from kdcore.settings import Setting, rerun, student, teacher, third
 from kdcore.spec import Inputs
-from kdcore.train import frozen, logits
+from kdcore.train import logits
 
 SETTING = Setting(name="test", dataset="digits", n_train=100, n_test=60, label_noise=0.2, teacher="mlp-24", student="mlp-16", teacher_epochs=30, epochs=30,
                   batch_size=10, learning_rate=0.01, method="adamw", weight_decay=0.0)
@@ -23,14 +22,7 @@ STUDENT = student(SETTING, 0, temperature=4.0)
 few = settings(max_examples=10, deadline=None)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDCORE_STORE", str(tmp_path_factory.mktemp("store")))
-        frozen.cache_clear()
-        torch.set_num_threads(1)
-        yield
-    frozen.cache_clear()
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 def two_classes(margins):

@@ -9,20 +9,12 @@ from kdcore.data import load
 from kdcore.measure import clean, recorded
 from kdcore.settings import Setting
 from kdcore.spec import Switch
-from kdcore.train import frozen
 
 S = Setting(name="digits", dataset="digits", n_train=400, n_test=500, label_noise=0.3, teacher="cnn-8", student="cnn-8", teacher_epochs=30, epochs=30,
             batch_size=25, learning_rate=0.1, method="sgd", weight_decay=0.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDCORE_STORE", str(tmp_path_factory.mktemp("store")))
-        frozen.cache_clear()
-        torch.set_num_threads(1)
-        yield
-    frozen.cache_clear()
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 def gain(spec):

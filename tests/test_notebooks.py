@@ -67,9 +67,9 @@ def texts(cell):
     yield cell.source
     for output in cell.get("outputs", []):
         yield output.get("text", "")
-        for kind, data in output.get("data", {}).items():
+        for kind, content in output.get("data", {}).items():
             if not kind.startswith("image/") or kind.endswith("xml"):
-                yield str(data)
+                yield str(content)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -17,17 +17,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 LAM = np.array([4.0, 1.0])  # as in the script
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(chromium, tmp_path):
+def visit(browser, tmp_path):
     """visit(scheme, width, script) -> (page, faults): a page with one container and nothing else."""
     contexts = []
     body = '<div class="kd-toy" data-start="3 0 20"><img class="kd-toy-still dark-light" alt="still picture"></div>'
@@ -38,7 +29,7 @@ def visit(chromium, tmp_path):
             f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>x</title>'
             f'<link rel="stylesheet" href="{(ASSETS / "book.css").as_uri()}"><style>:root{{color-scheme:light dark}}</style>{source}'
             f'<main class="bd-article">{body}</main></html>')
-        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 844}, offline=True)
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 844}, offline=True)
         contexts.append(context)
         page, faults = context.new_page(), []
         page.on("request", lambda r: faults.append(r.url) if not r.url.startswith("file:") else None)
@@ -100,9 +91,23 @@ def test_what_is_read_aloud_follows_the_formulas(visit):
     page.get_by_role("slider").first.evaluate("s => { s.value = -20; s.dispatchEvent(new Event('input')); }")
     page.wait_for_timeout(300)
     assert "has not learnt" in page.locator("[role=status]").inner_text()
+    for slider, value in zip(page.get_by_role("slider").all(), (-10, -20, 20)):  # learnt noise, T = 0.32, but a student that has hardly begun
+        slider.evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", value)
+    page.wait_for_timeout(300)
+    assert page.evaluate("toyModel(10 ** -0.5, 0.1, 0.2)")["sign"] == 1
+    assert "Slope 0.47" in page.locator("[role=status]").inner_text() and "less confident of both kinds and does not" in page.locator("[role=status]").inner_text()
     page.get_by_role("slider").last.evaluate("s => { s.value = 0; s.dispatchEvent(new Event('input')); }")
     page.wait_for_timeout(300)
     assert "no slope" in page.locator("[role=status]").inner_text() and "slope –" in page.locator(".kd-toy-panels").inner_text()
+
+
+def test_below_slope_one_both_kinds_are_less_confident_and_the_shared_direction_is_unfinished(visit):
+    page, _ = visit()
+    cases = [(10 ** (i / 20), 10 ** (j / 20), r / 100) for i in range(-20, 21, 2) for j in range(-20, 21, 2) for r in range(5, 50, 10)]
+    found = [m for m in page.evaluate("cases => cases.map(c => toyModel(...c))", cases) if m["sign"] > 0 and m["slope"] < 0.995]
+    assert found, "the sliders reach it"
+    for m in found:
+        assert m["clean"][1] < m["clean"][0] and m["wrong"][1] < m["wrong"][0] and m["student"][0] < 0.95 * m["teacher"][0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,7 +8,7 @@ cifar-resnet-20   three stages of 16, 32 and 64 channels, 6 n + 2 layers (20, 32
 cnn-16         three convolutions with BatchNorm, 16, 32 and 64 channels, each halves the map; cnn-16-plain: without BatchNorm
 mlp-128        a hidden layer of 128 ReLUs, mlp-128-64 two; mlp-128-centred: on centred inputs, and its first weights start 0.3 times as large
 linear         a linear map of the centred pixels that starts at zero
-relu-features-500   a linear map, from zero, of 500 random ReLU features that are never trained (Nagarajan et al. 2023 use such features)
+relu-features-500   a linear map, from zero, of 500 random ReLU features that are never trained
 bag-64-128     text: the mean of word vectors of 64 numbers, then a hidden layer of 128 ReLUs
 transformer-32x1    text: an encoder of width 32 and depth 1, mean over the words
 "Centred" inputs or features have mean zero over the training images, and their covariance has the largest eigenvalue 1; with -raw at the end

@@ -74,7 +74,9 @@
     const m = toyModel(T, t, flipped), two = (v) => v.toFixed(2).replace("-", "−");
     const verdict = flipped === 0 ? "No label is flipped, so there is one kind of example and no slope."
       : m.sign < 0 ? "The teacher has not learnt the flipped labels: it predicts the true classes."
-      : m.slope > 1.005 ? "The student exaggerates the teacher’s confidence." : "Student and teacher are as confident.";
+      : m.slope > 1.005 ? "The student exaggerates the teacher’s confidence."
+      : m.slope < 0.995 ? "The student is less confident of both kinds and does not exaggerate: it has not finished the shared direction."
+      : m.clean[0] - m.clean[1] > 0.02 ? "The student is less confident of both kinds, by as much." : "Student and teacher are as confident.";
     const kinds = flipped === 0 ? "" : `, mislabelled ${two(m.wrong[0])} to ${two(m.wrong[1])}. Slope ${two(m.slope)}`;
     return `Shared direction: teacher ${two(m.teacher[0])}, student ${two(m.student[0])}. ` +
       `Private ones: teacher ${two(m.teacher[1])}, student ${two(m.student[1])}; a one-hot run level with the student along the shared one has ` +

@@ -1,9 +1,13 @@
-"""What "the same output" means to nbval: words and whole numbers exactly, other numbers within tests/tolerances.toml."""
+"""What "the same output" means to nbval: words and whole numbers exactly, other numbers within tests/tolerances.toml. At the end,
+fixtures that several test files share."""
 
 import math
 import re
+import shutil
 import tomllib
 from pathlib import Path
+
+import pytest
 
 TOLERANCES = tomllib.loads((Path(__file__).parent / "tests" / "tolerances.toml").read_text())
 WHOLE = r"[-+]?\d+"
@@ -98,3 +102,27 @@ def pytest_configure(config):
 def pytest_collectstart(collector):
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += PICTURES + ("stderr",)
+
+
+@pytest.fixture(scope="module")
+def own_store(tmp_path_factory):
+    """A run store for the tests of one file, and one thread; `pytestmark = pytest.mark.usefixtures("own_store")` asks for it."""
+    import torch
+
+    from kdcore.train import frozen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDCORE_STORE", str(tmp_path_factory.mktemp("store")))
+        frozen.cache_clear()
+        torch.set_num_threads(1)
+        yield
+    frozen.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("chromium-browser"), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

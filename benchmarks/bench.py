@@ -27,18 +27,9 @@ from kdcore import models, train, views
 from kdcore._torchvision import torchvision  # before timm and torchdistill, which import torchvision
 from kdcore.data import SCALE, Dataset
 from kdcore.spec import Data, Distill, Optim, Spec, View
-from timm.models import byobnet
 
 N, BATCH, CLASSES, SECONDS = 1024, 64, 100, 150
 MEAN, STD = SCALE["cifar100"]
-
-
-def resnet(depth: int) -> torch.nn.Module:
-    """ResNet-(6 * depth + 2) for CIFAR: `depth` basic blocks in each of three stages; 32, 16 and 8 px."""
-    blocks = tuple(byobnet.ByoBlockCfg(type="basic", d=depth, c=c, s=s, gs=0, br=1.0) for c, s in ((16, 1), (32, 2), (64, 2)))
-    net = byobnet.ByobNet(byobnet.ByoModelCfg(blocks=blocks, stem_chs=16, stem_type="3x3", stem_pool=""), num_classes=CLASSES)
-    net.stem.conv.stride = (1, 1)  # timm's stem halves the map
-    return net.to(memory_format=torch.channels_last)
 
 
 def mflop(net: torch.nn.Module) -> tuple[float, float]:
@@ -148,7 +139,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (N, 3, 32, 32), dtype=np.uint8), random.integers(0, CLASSES, N)
     data = Dataset(images, labels, images[:0], labels[:0], tuple(map(str, range(CLASSES))), MEAN, STD)
-    nets = {"resnet8": resnet(1), "resnet20": resnet(3)}
+    nets = {f"resnet{depth}": models.cifar_resnet(depth, 3, CLASSES).to(memory_format=torch.channels_last) for depth in (8, 20)}
     flops = {name: mflop(net) for name, net in nets.items()}
     x, y = views.normalise(torch.tensor(images), MEAN, STD), torch.tensor(labels)
     teacher = spec("weak", "resnet20")

@@ -32,11 +32,9 @@ from kdcore.text import MOST_WORDS
 IDS = MOST_WORDS + 2  # word numbers: padding and unknown words have one each
 
 
-def resnet(widths: tuple[int, ...], in_chans: int, num_classes: int, stem: int = 16, depth: int = 1) -> nn.Module:
-    """timm's ByobNet with basic blocks, `depth` per stage; every stage of new width after the first halves the map, at most once
-    for three stages (28 px -> 7x7)."""
-    strides = {1: (1,), 2: (1, 2), 3: (1, 2, 1)}[len(widths)]
-    blocks = tuple(byobnet.ByoBlockCfg(type="basic", d=depth, c=c, s=s, gs=0, br=1.0) for c, s in zip(widths, strides))
+def resnet(widths: tuple[int, ...], strides: tuple[int, ...], in_chans: int, num_classes: int, stem: int = 16, depth: int = 1) -> nn.Module:
+    """timm's ByobNet after a 3x3 stem of stride 2: in each stage `depth` basic blocks of one width, the first of them with the stage's stride."""
+    blocks = tuple(byobnet.ByoBlockCfg(type="basic", d=depth, c=c, s=s, gs=0, br=1.0) for c, s in zip(widths, strides, strict=True))
     return byobnet.ByobNet(byobnet.ByoModelCfg(blocks=blocks, stem_chs=stem, stem_type="3x3", stem_pool=""),
                            num_classes=num_classes, in_chans=in_chans)
 
@@ -47,10 +45,9 @@ def vit(width: int, depth: int, in_chans: int, num_classes: int, size: tuple[int
 
 
 def cifar_resnet(depth: int, in_chans: int, num_classes: int) -> nn.Module:
-    """timm's ByobNet with (depth - 2) / 6 basic blocks in each of three stages; its first convolution does not halve the image."""
-    blocks = tuple(byobnet.ByoBlockCfg(type="basic", d=(depth - 2) // 6, c=c, s=s, gs=0, br=1.0) for c, s in ((16, 1), (32, 2), (64, 2)))
-    net = byobnet.ByobNet(byobnet.ByoModelCfg(blocks=blocks, stem_chs=16, stem_type="3x3", stem_pool=""), num_classes=num_classes, in_chans=in_chans)
-    net.stem.conv.stride = (1, 1)
+    """Three stages of (depth - 2) / 6 basic blocks; the first convolution does not halve the image."""
+    net = resnet((16, 32, 64), (1, 2, 2), in_chans, num_classes, depth=(depth - 2) // 6)
+    net.stem.conv.stride = (1, 1)  # timm's stem halves the map
     return net
 
 
@@ -177,7 +174,8 @@ def build(name: str, in_chans: int, num_classes: int, size: tuple[int, int], mod
         if name in timm_models():
             net = from_timm(name, in_chans, num_classes, size, pretrained)
         elif family == "resnet":
-            net = resnet(tuple(map(int, rest.split("-"))), in_chans, num_classes, stem=8 if rest.startswith("8-") else 16)
+            strides = (1, 2, 1)[: len(numbers)]  # the map is halved once: 28 px end in 7 x 7
+            net = resnet(tuple(numbers), strides, in_chans, num_classes, stem=8 if numbers[0] == 8 else 16)
         elif family == "vit":
             net = vit(*numbers, in_chans, num_classes, size)
         elif family == "cifar":
@@ -189,12 +187,13 @@ def build(name: str, in_chans: int, num_classes: int, size: tuple[int, int], mod
         elif family == "relu":
             net = OnFeatures(Features(pixels, *numbers, not name.endswith("-raw")), from_zero(*numbers, num_classes))
         elif family == "mlp":
-            net = mlp([pixels, *numbers, num_classes])
-            net = nn.Sequential(nn.Flatten(), net)
+            layers = mlp([pixels, *numbers, num_classes])
             if name.endswith("-centred"):
                 with torch.no_grad():
-                    net[1][0].weight.mul_(0.3)
-                net = OnFeatures(Features(pixels, None, True), net[1])
+                    layers[0].weight.mul_(0.3)
+                net = OnFeatures(Features(pixels, None, True), layers)
+            else:
+                net = nn.Sequential(nn.Flatten(), layers)
         elif family == "bag":
             net = Bag(*numbers, num_classes)
         elif family == "transformer":

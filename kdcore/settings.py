@@ -37,6 +37,17 @@ class Setting(Plain):
     schedule: Literal["cosine", "constant"] = "cosine"
 
 
+def check(s: Setting, seed: int) -> None:
+    """ValueError in one sentence where the setting cannot run: fewer examples than asked for or than a batch, a network that does not read them."""
+    data.load(examples(s, seed))  # says what is wrong with n_train or n_test
+    if s.n_train is not None and s.batch_size > s.n_train:
+        raise ValueError(f"batch_size = {s.batch_size}: must be at most n_train = {s.n_train}")
+    for name in ("teacher", "student"):
+        if reads_text(getattr(s, name)) != (s.dataset in data.TEXT):
+            kind = "text" if s.dataset in data.TEXT else "images"
+            raise ValueError(f"{name} = {getattr(s, name)!r} does not read {s.dataset}, which is {kind}")
+
+
 def examples(s: Setting, seed: int) -> Data:
     return Data(name=s.dataset, n_train=s.n_train, n_test=s.n_test, seed=seed, label_noise=s.label_noise, label_seed=seed if s.label_noise else 0)
 
@@ -121,13 +132,6 @@ class Main(Parameters):
         return range(self.first_seed, self.first_seed + self.seeds)
 
     @model_validator(mode="after")
-    def enough_examples(self):
-        s = self.setting
-        data.load(examples(s, self.first_seed))  # says what is wrong with n_train or n_test
-        if self.n_train is not None and s.batch_size > self.n_train:
-            raise ValueError(f"batch_size = {s.batch_size}: must be at most n_train = {self.n_train}")
-        for name in ("teacher", "student"):
-            if reads_text(getattr(s, name)) != (s.dataset in data.TEXT):
-                kind = "text" if s.dataset in data.TEXT else "images"
-                raise ValueError(f"{name} = {getattr(s, name)!r} does not read {s.dataset}, which is {kind}")
+    def main_setting_can_run(self):
+        check(self.setting, self.first_seed)
         return self

@@ -176,12 +176,13 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         too_large = large(spec.data, "train", spec.view) or n * len(data.classes) * BLOCK * 4 > SHARED
         live = live or spec.distill.teacher_mode == "train" or too_large
     teachers = [network(t, train(t).state).train(spec.distill.teacher_mode == "train").requires_grad_(False) for t in spec.teachers] if live else []
-    shown = spec.seen_by_teachers(spec.view) if live else ()
+    seen = spec.seen_by_teachers(spec.view)
+    views = {spec.view, *(seen if live else ())}
     body, features = net, None
     if isinstance(net, models.OnFeatures) and still(spec.view) and not live:
         x = normalise(epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0, where), data.mean, data.std)
         body, features = net.head, torch.cat([net.fixed(part) for part in x.split(CHUNK)])  # which no step changes
-    same = all(map(still, spec.seen_by_teachers(spec.view)))  # then one draw of the teachers' logits serves all epochs
+    same = all(map(still, seen))  # then one draw of the teachers' logits serves all epochs
     saved_at = began = time.monotonic()
     spent, steps = snapshot.meta["seconds"] if snapshot is not None else 0.0, o.epochs * batches
     for epoch in range(start, o.epochs):
@@ -189,7 +190,7 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
             first = 0 if same else epoch - epoch % BLOCK
             if epoch in (start, first):
                 draws = dict(aug_seed=0, first=0, count=1) if same else dict(aug_seed=spec.aug_seed, first=first, count=min(BLOCK, o.epochs - first))
-                at = [Inputs(data=spec.data, split="train", view=view, **draws) for view in spec.seen_by_teachers(spec.view)]
+                at = [Inputs(data=spec.data, split="train", view=view, **draws) for view in seen]
                 block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(where)  # (count, K, n, classes)
             shared = block[0 if same else epoch - first]
         order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
@@ -197,14 +198,13 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         for b in range(batches):
             index = order[b * o.batch_size:(b + 1) * o.batch_size]
             if features is None:
-                x = {v: normalise(batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where), data.mean, data.std)
-                     for v in {spec.view, *shown}}
+                x = {v: normalise(batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where), data.mean, data.std) for v in views}
             else:
                 x = {spec.view: features[index]}
             done = epoch * batches + b
             optimiser.param_groups[0]["lr"] = learning_rate(o, done, steps)
             if live:
-                targets = torch.stack([t(x[v]) for t, v in zip(teachers, shown)]) if teachers else None
+                targets = torch.stack([t(x[v]) for t, v in zip(teachers, seen)]) if teachers else None
             else:
                 targets = shared[:, index] if spec.teachers else None
             z, value = step(body, optimiser, x[spec.view], y_all[index], spec, targets, done / steps)

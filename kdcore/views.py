@@ -86,7 +86,7 @@ def pixels(data: Data, split: str) -> np.ndarray:
 
 def size(data: Data, view: View) -> tuple[int, ...]:
     """Height and width of the images that a network sees; of text, its words."""
-    x = getattr(load(data), "train_x")
+    x = load(data).train_x
     if x.ndim == 2:
         return x.shape[1:]
     return pixels(data, "train").shape[-2:] if view.name in OWN_SIZE else (224, 224)

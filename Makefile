@@ -3,13 +3,14 @@
 PYTHON ?= python3
 PRESET ?= quick
 PY := .venv/bin/python
+CHAPTERS = $(filter-out verdicts,$(basename $(notdir $(wildcard notebooks/*.ipynb))))  # verdicts are read from the others' pages
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT &&
 
 # One thread per process: more threads are slower here, and sums keep their order.
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: help env book test chapter reproduce publish refresh bench clean
+.PHONY: help env book pdf test chapter reproduce publish refresh bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -28,14 +29,15 @@ env: .venv/.stamp  ## install what is needed into .venv
 
 book: env  ## the book: every chapter with its published parameters, then HTML
 	$(PY) scripts/vendor_js.py
-	@set -e; for notebook in notebooks/*.ipynb; do \
-	  name=$$(basename $$notebook .ipynb); preset=quick; \
-	  if [ -f presets/published/$$name.yaml ]; then preset=published; fi; \
-	  $(PY) scripts/execute_chapter.py $$name --preset $$preset; \
-	done
+	@echo $(CHAPTERS) | xargs -n 1 -P 2 $(PY) scripts/execute_chapter.py --preset published
+	$(PY) scripts/execute_chapter.py verdicts --preset published
 	.venv/bin/jupyter-book build . --all -n -W --keep-going -q
 	$(PY) scripts/check_book.py
 	@echo "$(CURDIR)/_build/html/index.html"
+
+pdf: env  ## the built book as one tagged PDF, _build/pdf/book.pdf (needs Chromium)
+	.venv/bin/jupyter-book build . --builder singlehtml --path-output _build/pdf --all -n -W --keep-going -q
+	$(PY) scripts/print_book.py
 
 # A store of its own, so that nothing trained before is used; interrupted, it goes on where it was; done, it is removed.
 reproduce:  ## the book again from nothing: every published number is trained anew (hours); rows go to _build/reproduce/results

@@ -58,6 +58,7 @@ RANDAUGMENT = (
 
 
 def affine(x: Tensor, fill: float | list[float], how: InterpolationMode, angle: float = 0.0, translate=(0, 0), shear=(0.0, 0.0), center=None) -> Tensor:
+    """torchvision's affine map at scale 1, uint8 (n, C, H, W): angle in degrees clockwise, translate in pixels, shear in degrees."""
     return F.affine(x, angle=angle, translate=list(translate), scale=1.0, shear=list(shear), center=center, interpolation=how, fill=fill)
 
 
@@ -105,6 +106,7 @@ def shift(x: Tensor, u: np.ndarray, limit: int) -> Tensor:
 
 
 def flip(x: Tensor, u: np.ndarray) -> Tensor:
+    """The images mirrored left to right where their uniform u[:, FLIP] is below 1/2. (n, C, H, W), (n, columns) -> (n, C, H, W)."""
     return torch.where(torch.from_numpy(u[:, FLIP] < 0.5).to(x.device)[:, None, None, None], x.flip(-1), x)
 
 

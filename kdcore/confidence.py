@@ -56,6 +56,8 @@ def slope(x, y):
 
 
 class Tilt(NamedTuple):
+    """How a cloud of log-odds lies beside the diagonal: y of a model over x of its teacher, in all and in the outer quartiles of x."""
+
     slope: float  # least squares, all examples
     slope_low: float  # in the bottom quartile; varies much between seeds
     slope_high: float  # in the top quartile

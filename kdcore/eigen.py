@@ -181,6 +181,8 @@ def projections(weights, vectors):
 
 
 class Pairs(NamedTuple):
+    """Pairs of eigendirections at matched progress along the upper one, and how far the student is along the lower one."""
+
     top: np.ndarray  # (pairs,) column of the direction along which progress is matched
     bottom: np.ndarray  # (pairs,) column of the direction that is compared, bottom > top
     ratio: np.ndarray  # (pairs,) median of student / one-hot along bottom at matched progress; nan where nothing matches
@@ -221,6 +223,8 @@ def _rising(x):
 
 
 class Below(NamedTuple):
+    """How often the student is behind along the lower direction, summed up over pairs; ties and unmatched pairs are counted apart."""
+
     pairs: float  # share of the decided pairs whose median ratio is below 1
     points: float  # mean share of points below the one-hot curve, over the decided pairs
     decided: int

@@ -6,11 +6,14 @@ legible on white and on black; the text alternative is written once and travels 
 import base64
 import html
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import ipywidgets as widgets
 import matplotlib
+import pandas as pd
 from matplotlib import pyplot as plt
+
+from . import figure_data
 
 # Ink is drawn in a colour nobody would choose and becomes a variable in the SVG. 3:1 contrast against both page colours
 # holds for ink and for every named colour; tests/test_figures.py measures it, also as seen with colour-blindness.
@@ -59,21 +62,28 @@ def style():
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished figure: `svg` is the file's text, `alt` what it shows in one or two sentences."""
+    """A finished figure: `svg` is the file's text, `alt` what it shows in one or two sentences, `data` its numbers (kdcore.figure_data)."""
 
     svg: str
     alt: str
+    data: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=figure_data.COLUMNS), compare=False)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"image/svg+xml": self.svg, "text/plain": self.alt}
+        table = figure_data.csv(self.data)
+        return {"image/svg+xml": self.svg, "text/plain": self.alt} | ({"text/csv": table} if table else {})
 
 
 def show(fig, alt: str) -> Picture:
-    """Close `fig` and return it as one SVG that follows light and dark. `alt` says what the figure shows, for readers who do not see it."""
+    """Close `fig` and return it as one SVG that follows light and dark. `alt` says what the figure shows, for readers who do not see it.
+
+    What is drawn goes along as a table (kdcore.figure_data), a notebook output of its own that the page offers as a download. Axes that
+    are switched off (images, attention maps over them) are illustrations and are not in the table; above 400 kB there is none.
+    """
     if not alt.strip():
         raise ValueError("alt is empty: say in a sentence or two what the figure shows")
     file = io.StringIO()
     fig.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    data = figure_data.table(fig, INK)
     plt.close(fig)
     svg = file.getvalue()
     head = (
@@ -83,27 +93,30 @@ def show(fig, alt: str) -> Picture:
     start = svg.index("<svg")
     end = svg.index(">", start)
     tag = svg[start:end] + ' role="img" aria-labelledby="alt">'
-    return Picture(tag + head + svg[end + 1:].replace(INK, "var(--ink)"), alt)
+    return Picture(tag + head + svg[end + 1:].replace(INK, "var(--ink)"), alt, data)
 
 
 class Frames(widgets.VBox):
     """A slider over figures drawn beforehand; the browser swaps them, so it works in a static page and under a kernel.
 
     `pictures[i]` (from `show`) is what the reader sees at `values[i]`; `description` names the slider, in Unicode (τ, α).
-    Where no widget can run (print, GitHub), the first picture stands in.
+    Where no widget can run (print, GitHub), the first picture stands in. The table has the frames' tables one below the other, with a
+    first column for the slider's value.
     """
 
     def __init__(self, pictures: list[Picture], values: list, description: str):
         pictures, values = list(pictures), list(values)
         if not pictures or len(pictures) != len(values):
             raise ValueError(f"Frames got {len(pictures)} pictures and {len(values)} values: give one value for each picture, at least one")
+        names = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
         slider = widgets.SelectionSlider(
-            options=[(f"{value:g}" if isinstance(value, float) else str(value), i) for i, value in enumerate(values)],
+            options=[(name, i) for i, name in enumerate(names)],
             description=description, style={"description_width": "initial"}, layout={"width": "auto", "max_width": "34em"})
         stack = widgets.Stack([widgets.HTML(_img(picture)) for picture in pictures], selected_index=0)
         super().__init__([slider, stack])
         self._link = widgets.jslink((slider, "index"), (stack, "selected_index"))
-        self._still = pictures[0]
+        tables = [picture.data.assign(**{description: name}) for name, picture in zip(names, pictures)]
+        self._still = Picture(pictures[0].svg, pictures[0].alt, pd.concat(tables)[[description, *figure_data.COLUMNS]])
 
     def _repr_mimebundle_(self, **kwargs):
         return {**(super()._repr_mimebundle_(**kwargs) or {}), **self._still._repr_mimebundle_()}

@@ -150,6 +150,8 @@ def official_mutual_information(pred_a, pred_b, classes):
 
 
 class Reliability(NamedTuple):
+    """The bins of a reliability diagram."""
+
     edges: np.ndarray  # (bins + 1,), 0 .. 1
     confidence: np.ndarray  # (bins,) mean in the bin, nan where it is empty
     accuracy: np.ndarray  # (bins,) likewise

@@ -40,6 +40,7 @@ def resnet(widths: tuple[int, ...], strides: tuple[int, ...], in_chans: int, num
 
 
 def vit(width: int, depth: int, in_chans: int, num_classes: int, size: tuple[int, int]) -> nn.Module:
+    """timm's vision transformer with patches of 4 px and heads of 32; `size` is the height and width of the images."""
     return VisionTransformer(img_size=size, patch_size=4, in_chans=in_chans, num_classes=num_classes, embed_dim=width, depth=depth,
                              num_heads=max(1, width // 32))
 
@@ -103,6 +104,7 @@ class OnFeatures(nn.Module):
 
 
 def from_zero(width: int, num_classes: int) -> nn.Linear:
+    """A linear layer whose weights and bias are zero."""
     head = nn.Linear(width, num_classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)

@@ -28,17 +28,20 @@ def committed_folder() -> Path | None:
 
 
 def row_key(measurement: Callable, spec: Spec, arguments: dict) -> str:
+    """SHA-256 of the measurement's name and version, the spec's hash and the arguments: a row's name among results and in the store."""
     plain = {k: v.model_dump(mode="json", exclude_defaults=True) if isinstance(v, Plain) else v for k, v in arguments.items()}
     text = json.dumps([measurement.__name__, measurement.version, spec.hash, plain], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def line_digest(row: dict) -> str:
+    """SHA-256 of a row without its own checksum, as it is written beside it."""
     return hashlib.sha256(json.dumps({k: v for k, v in row.items() if k != "sha256"}, sort_keys=True).encode()).hexdigest()
 
 
 @lru_cache(maxsize=8)
 def read_committed(path: Path, changed: float) -> dict[str, dict]:
+    """{key: row} of a file of rows; a damaged line is left out with a warning. `changed`, the file's time, makes the cache notice a new version."""
     rows = {}
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
@@ -54,6 +57,7 @@ def read_committed(path: Path, changed: float) -> dict[str, dict]:
 
 
 def committed(measurement: Callable) -> dict[str, dict]:
+    """{key: row} of a measurement's committed rows, empty where there are none."""
     folder = committed_folder()
     path = folder / f"{measurement.__name__}.jsonl" if folder else None
     return read_committed(path, path.stat().st_mtime) if path and path.exists() else {}

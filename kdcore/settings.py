@@ -49,6 +49,7 @@ def check(s: Setting, seed: int) -> None:
 
 
 def examples(s: Setting, seed: int) -> Data:
+    """The examples of a setting; which training labels are replaced depends on the seed."""
     return Data(name=s.dataset, n_train=s.n_train, n_test=s.n_test, seed=seed, label_noise=s.label_noise, label_seed=seed if s.label_noise else 0)
 
 
@@ -64,6 +65,7 @@ def _run(s: Setting, seed: int, k: int, model: str, epochs: int, distill: Distil
 
 
 def teacher(s: Setting, seed: int) -> Spec:
+    """The teacher of a setting: trained on the labels alone, from initial weights and in an order that no student has."""
     return _run(s, seed, 1, s.teacher, s.teacher_epochs)
 
 

@@ -9,6 +9,8 @@ from math import factorial, prod
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import nct
 from scipy.stats import t as student_t
 
 EXACT = 50_000  # up to this many arrangements a permutation test goes through all of them, beyond it draws DRAWS
@@ -16,6 +18,8 @@ DRAWS = 9_999
 
 
 class Interval(NamedTuple):
+    """A mean over seeds and its bounds; nan bounds for one seed."""
+
     estimate: float
     low: float
     high: float
@@ -23,6 +27,8 @@ class Interval(NamedTuple):
 
 
 class Correlation(NamedTuple):
+    """A correlation with its bounds and the p of its permutation test."""
+
     estimate: float
     low: float
     high: float
@@ -32,6 +38,8 @@ class Correlation(NamedTuple):
 
 
 class NoiseFloor(NamedTuple):
+    """How far two trials lie apart that differ in nothing, in the units of their values."""
+
     rms: float
     half_width: float
     n: int  # seeds
@@ -166,18 +174,18 @@ def _pearson(sums):
     return np.clip(sums[..., 0] / np.sqrt(sums[..., 1] * sums[..., 2]), -1, 1)
 
 
-Verdict = Literal["reproduced", "contradicted", "no effect", "inconclusive", "holds only without the control"]
+Verdict = Literal["reproduced", "holds only without the control", "no effect", "inconclusive", "contradicted"]
 
 
-def verdict(effect, direction, margin, controlled=None):
+def verdict(effect, direction, margin, *controls):
     """What an interval says about a claim that an effect is positive (direction 1) or negative (-1). -> Verdict
 
     no effect        the whole interval lies within +-margin, the smallest effect that would matter, wherever zero is
     reproduced       else, the interval lies on the claimed side of zero
     contradicted     else, on the other side
     inconclusive     else; also where there is one seed and no interval
-    holds only without the control    reproduced, but `controlled` (Interval), the same effect after what else could have made it was taken
-                     away, is not
+    holds only without the control    reproduced, but one of `controls` (Intervals), the same effect after something else that could have made it
+                     was taken away, is not
     Where the true effect is zero, reproduced and contradicted together have at most the 5 % of the interval.
     """
     if direction not in (1, -1):
@@ -189,6 +197,20 @@ def verdict(effect, direction, margin, controlled=None):
         return "inconclusive"
     if -margin <= low and high <= margin:
         return "no effect"
-    if low > 0 and controlled is not None and verdict(controlled, direction, margin) != "reproduced":
+    if low > 0 and any(verdict(control, direction, margin) != "reproduced" for control in controls):
         return "holds only without the control"
     return "reproduced" if low > 0 else "contradicted" if high < 0 else "inconclusive"
+
+
+def detectable(interval, margin):
+    """The size of effect that `verdict` finds in at least four of five repetitions with as many seeds and as much spread as `interval` had.
+
+    Student's t: with standard error e from the interval's half-width, the d at which P(|t| beyond t(n-1)) = .85 for noncentrality d / e, and no
+    less than the margin, below which nothing is meant to be found. nan for one seed.
+    """
+    if not np.isfinite([interval.low, interval.high]).all():
+        return float("nan")
+    beyond = student_t.ppf(0.975, interval.n - 1)
+    error = (interval.high - interval.low) / 2 / beyond
+    ratio = brentq(lambda d: nct.sf(beyond, interval.n - 1, d) - 0.85, 0, 100)
+    return float(max(ratio * error, margin))

@@ -24,6 +24,8 @@ FILES = ("arrays.safetensors", "meta.json")
 
 
 class Entry(NamedTuple):
+    """What is kept under one key: named arrays, and plain values that JSON can hold."""
+
     arrays: dict[str, np.ndarray]
     meta: dict
 
@@ -38,6 +40,7 @@ def root() -> Path:
 
 
 def folder(kind: str, key: str) -> Path:
+    """Where an entry of this kind and key lies."""
     return root() / kind / key[:2] / key
 
 
@@ -85,6 +88,7 @@ def put(kind: str, key: str, arrays: dict[str, np.ndarray], meta: dict) -> None:
 
 
 def drop(kind: str, key: str) -> None:
+    """Removes an entry, if there is one."""
     shutil.rmtree(folder(kind, key), ignore_errors=True)
 
 

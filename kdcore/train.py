@@ -32,6 +32,8 @@ SHARED = 2**31  # bytes: a block of one teacher's logits above this is neither k
 
 
 class Run(NamedTuple):
+    """A finished training: its spec, the weights of the last epoch, the history, and where and when it was made (`meta`)."""
+
     spec: Spec
     state: dict[str, Tensor]
     loss: np.ndarray  # (epochs,) mean training loss
@@ -109,6 +111,7 @@ MOMENTS = {"sgd": ("momentum_buffer",), "adamw": ("step", "exp_avg", "exp_avg_sq
 
 
 def make_optimiser(net: nn.Module, o: Optim) -> torch.optim.Optimizer:
+    """AdamW or SGD with momentum, as the spec says, fused; its learning rate is set before every step."""
     if o.method == "adamw":
         return torch.optim.AdamW(net.parameters(), lr=o.lr, betas=(o.momentum, 0.999), weight_decay=o.weight_decay, fused=True)
     return torch.optim.SGD(net.parameters(), lr=o.lr, momentum=o.momentum, nesterov=o.nesterov, weight_decay=o.weight_decay, fused=True)

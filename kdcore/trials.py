@@ -88,6 +88,7 @@ def views(p: Regime, strength: float | None = None) -> dict[str, View]:
 
 
 def images(p: Regime, seed: int, imbalance: float | None = None) -> Data:
+    """The examples of a regime; students and teachers of one seed share the training images."""
     return Data(name=p.dataset, n_train=p.n_train, n_test=p.n_test, seed=seed, imbalance=p.imbalance if imbalance is None else imbalance)
 
 

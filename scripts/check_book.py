@@ -1,8 +1,8 @@
 """Gate after the HTML build: what Sphinx does not notice even with -n -W.
 
 Checks the executed chapters for failed cells, every page for links, anchors and images that lead nowhere and for images
-without a text alternative, and, where Chromium is installed, that MathJax typesets all mathematics. Prints one line per
-fault and returns 1 when there is any.
+without a text alternative, how heavy each page is, and, where Chromium is installed, that MathJax typesets all mathematics.
+Prints one line per fault and returns 1 when there is any.
 
     python scripts/check_book.py [BOOK = _build/html]
 """
@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parent.parent
+HEAVIEST = 4_000_000  # bytes of one page with its own images; a slider's frames are most of it
 
 
 def check_chapters(folder: Path) -> list[str]:
@@ -67,6 +68,22 @@ def check_alternatives(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str
     return faults
 
 
+def weights(pages: dict[Path, BeautifulSoup]) -> dict[Path, int]:
+    """Bytes of each page with its own images; scripts and styles, which all pages share, are not counted."""
+    own = {page: {(page.parent / unquote(image["src"])).resolve() for image in soup.select("img[src]") if ":" not in image["src"]} for page, soup in pages.items()}
+    return {page: page.stat().st_size + sum(image.stat().st_size for image in images if image.is_file()) for page, images in own.items()}
+
+
+def check_weights(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+    """States the weights; a page above `HEAVIEST` is a fault."""
+    bytes_of = weights(pages)
+    heaviest = max(bytes_of, key=bytes_of.get)
+    shared = sum(file.stat().st_size for file in book.glob("_static/**/*") if file.suffix in (".js", ".css", ".woff2"))
+    print(f"check_book: a page with its images weighs {sorted(bytes_of.values())[len(bytes_of) // 2] / 1e3:.0f} kB (median), at most "
+          f"{bytes_of[heaviest] / 1e6:.1f} MB ({heaviest.relative_to(book)}); all scripts, styles and fonts {shared / 1e6:.1f} MB, loaded once")
+    return [f"{page.relative_to(book)}: weighs {size / 1e6:.1f} MB, more than {HEAVIEST / 1e6:g}" for page, size in bytes_of.items() if size > HEAVIEST]
+
+
 def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
     """After scripts have run, each formula is one mjx-container and none holds an error."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -95,7 +112,7 @@ def main(book: Path) -> int:
     book = book.resolve()
     pages = read_pages(book)
     faults = check_chapters(ROOT / "book" / "chapters")
-    for check in (check_references, check_alternatives, check_mathematics):
+    for check in (check_references, check_alternatives, check_weights, check_mathematics):
         faults += check(book, pages)
     print(*faults, f"check_book: {len(pages)} pages, {len(faults)} faults", sep="\n")
     return 1 if faults else 0

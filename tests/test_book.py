@@ -5,9 +5,12 @@ The browser tests need _build/html (make book) and Chromium; without them they a
 import importlib.util
 import io
 import json
+import re
 import shutil
+import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/**/*.html
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDGET_PAGES = [p for p in PAGES if "vnd.jupyter.widget-view+json" in (HTML / p).read_text(encoding="utf-8")]
 FIGURE_PAGES = [p for p in PAGES if "dark-light" in (HTML / p).read_text(encoding="utf-8")]
+PDF = ROOT / "_build" / "pdf" / "book.pdf"
 
 TOLERATED = [
     "strict mode: use allowUnionTypes",  # the widget manager, about its own JSON schema
@@ -37,7 +41,7 @@ def script(name):
     return module
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_page(browser):
     """open_page(path, scheme) -> a page of the book with its scripts done, and the list of what went wrong on it."""
     contexts = []
@@ -63,6 +67,70 @@ def open_page(browser):
         context.close()
 
 
+@pytest.fixture(scope="module")
+def opened(request, open_page):
+    """One page of the book, open for all tests of it; a test that changes it changes it back."""
+    page, faults = open_page(request.param)
+    yield SimpleNamespace(path=request.param, page=page, faults=faults)
+    page.context.close()
+
+
+def pages(paths):
+    return pytest.mark.parametrize("opened", paths, indirect=True, scope="module")
+
+
+def set_theme(page, theme):
+    for _ in range(3):  # auto, light, dark in some order
+        if page.locator("html").get_attribute("data-theme") == theme and page.locator("html").get_attribute("data-mode") == theme:
+            break
+        page.locator(".theme-switch-button:visible").first.click()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(300)
+    assert page.locator("html").get_attribute("data-theme") == theme
+
+
+# One text for each combination of colour, size, weight and ground: what axe says of its contrast holds for all that look the same.
+MARK_COLOURS = r"""() => {
+  const seen = new Set();
+  document.querySelectorAll("[data-colours]").forEach(e => e.removeAttribute("data-colours"));
+  for (const e of document.body.querySelectorAll("*")) {
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
+    const style = getComputedStyle(e);
+    let box = e;
+    while (box.parentElement && /, 0\)$/.test(getComputedStyle(box).backgroundColor)) box = box.parentElement;
+    const look = [style.color, style.fontSize, style.fontWeight, getComputedStyle(box).backgroundColor].join();
+    if (!seen.has(look)) e.setAttribute("data-colours", "");
+    seen.add(look);
+  }
+}"""
+
+
+def violations(page):
+    """What axe-core finds in the light and in the dark theme (WCAG 2 A and AA, best practice), as "theme, rule: element"."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def run(theme, context, **options):
+        found = Axe().run(page, context, {"resultTypes": ["violations"], "preload": False} | options).response["violations"]
+        return [f"{theme}, {v['id']}: {node['html'][:150]}" for v in found for node in v["nodes"]]
+
+    page.evaluate("document.querySelectorAll('details:not([open]) > :not(summary)').forEach(e => e.remove())")  # axe skips what is hidden, slowly
+    found = run("both", None, rules={"color-contrast": {"enabled": False}})
+    for theme in ("light", "dark"):
+        set_theme(page, theme)
+        page.evaluate(MARK_COLOURS)
+        found += run(theme, {"include": [["[data-colours]"]]}, runOnly=["color-contrast"])
+    return found
+
+
+# The element with the focus: what it is, where it is, and whether a reader sees that it has the focus.
+FOCUS = """() => {
+  const e = document.activeElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
+  return { html: e.outerHTML.slice(0, 120), href: e.getAttribute("href"), search: e.matches(".search-button-field, .search-button"),
+    inMain: !!e.closest("main"), onScreen: box.width > 0 && box.height > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0,
+    marked: (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none" };
+}"""
+
+
 def pixels(locator):
     """Brightness of each pixel of an element on the screen, 0 to 255."""
     return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("L"))
@@ -71,13 +139,37 @@ def pixels(locator):
 class TestInBrowser:
     pytestmark = in_browser
 
-    @pytest.mark.parametrize("path", PAGES)
-    def test_page_needs_no_network_and_has_no_error(self, open_page, path):
-        page, faults = open_page(path)
-        assert faults == []
-        formulas, typeset, errors = page.evaluate(
+    @pages(PAGES)
+    def test_page_needs_no_network_and_has_no_error(self, opened):
+        assert opened.faults == []
+        formulas, typeset, errors = opened.page.evaluate(
             "['.math', '.math mjx-container', '[data-mjx-error]'].map(s => document.querySelectorAll(s).length)")
         assert (typeset, errors) == (formulas, 0)
+
+    @pages(PAGES)
+    def test_page_has_a_language_one_title_and_one_main_part(self, opened):
+        count = "(s => [...document.querySelectorAll(s)].filter(e => e.offsetParent).length)"
+        assert opened.page.evaluate(f"[document.documentElement.lang, {count}('h1'), {count}('main')]") == ["en", 1, 1]
+        assert opened.page.title().strip()
+
+    @pages(PAGES)
+    def test_keyboard_reaches_skip_link_search_and_content(self, opened):
+        page, stops = opened.page, []  # nothing on this page has had the focus yet
+        for _ in range(4):
+            page.keyboard.press("Tab")
+            page.wait_for_timeout(250)  # the theme moves the link into view
+            stops.append(page.evaluate(FOCUS))
+        assert stops[0]["href"] == "#main-content" and any(stop["search"] for stop in stops)
+        assert [stop for stop in stops if not (stop["onScreen"] and stop["marked"])] == [], "focus that nobody sees"
+        page.locator("a[href='#main-content']").focus()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert page.evaluate(FOCUS)["inMain"]
+        page.evaluate("() => document.activeElement.blur()")
+
+    @pages(PAGES)
+    def test_page_fits_a_phone(self, opened):
+        page = opened.page
         page.set_viewport_size({"width": 390, "height": 844})
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, "the page scrolls sideways on a phone"
@@ -87,16 +179,11 @@ class TestInBrowser:
             return true;
         }).map(e => e.outerHTML.slice(0, 120))""")
         assert hidden == [], "cut off on a phone, with no way to scroll there"
+        page.set_viewport_size({"width": 1280, "height": 900})
 
-    def test_search_finds_a_word_of_the_glossary(self, open_page):
-        page, faults = open_page("search.html?q=fidelity")
-        page.wait_for_selector("#search-results li a", timeout=10000)
-        assert "book/notation.html" in " ".join(page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)"))
-        assert faults == []
-
-    @pytest.mark.parametrize("path", WIDGET_PAGES)
-    def test_slider_is_named_and_its_arrow_keys_change_the_picture(self, open_page, path):
-        page, faults = open_page(path)
+    @pages(WIDGET_PAGES)
+    def test_slider_is_named_and_its_arrow_keys_change_the_picture(self, opened):
+        page = opened.page
         for slider in page.locator(".widget-vbox:has(> .widget-slider)").all():
             handle, shown = slider.get_by_role("slider"), slider.locator("img:visible")
             name = slider.locator(".widget-label").first.inner_text().strip()
@@ -109,22 +196,40 @@ class TestInBrowser:
             assert all(before) and all(after)
             assert before[0] != after[0] and before[2] != after[2], "another picture, another value read aloud"
             assert handle.get_attribute("aria-valuetext") == slider.locator(".widget-readout").inner_text().strip()
-        assert faults == []
+        assert opened.faults == []
 
-    @pytest.mark.parametrize("path", FIGURE_PAGES)
-    def test_figures_follow_the_theme_switch(self, open_page, path):
-        page, _ = open_page(path)
-        figures = page.locator("article img.dark-light:visible").all()
+    @pages(FIGURE_PAGES)
+    def test_figures_follow_the_theme_switch(self, opened):
+        figures = opened.page.locator("article img.dark-light:visible").all()
         assert figures
+        set_theme(opened.page, "light")
         light = [pixels(figure) for figure in figures]
-        for _ in range(3):  # auto, light, dark in some order
-            if page.locator("html").get_attribute("data-theme") != "dark":
-                page.locator(".theme-switch-button:visible").first.click()
-        page.wait_for_timeout(300)
-        assert page.locator("html").get_attribute("data-theme") == "dark"
+        set_theme(opened.page, "dark")
         for before, after in zip(light, map(pixels, figures)):
             assert np.median(before[:6]) > 240 and before.min() < 80, "light: dark ink on a light page"
             assert np.median(after[:6]) < 40 and after.max() > 200, "dark: light ink on a dark page"
+        set_theme(opened.page, "light")
+
+    @pages(PAGES)
+    def test_axe_finds_no_violation(self, opened):  # the last test of a page, which it changes
+        assert violations(opened.page) == []
+
+    @pytest.mark.parametrize("path", [p for p in ("search.html", "genindex.html", "prf-prf.html") if (HTML / p).is_file()])
+    def test_axe_finds_no_violation_on_the_lists(self, open_page, path):
+        assert violations(open_page(path)[0]) == []
+
+    def test_axe_finds_violations_where_there_are_some(self, open_page):
+        page, _ = open_page("book/notation.html")
+        page.evaluate("""() => { document.querySelector("article").insertAdjacentHTML("beforeend",
+            `<img src="${document.querySelector("script[src]").src}"><p style="color: #999; background: #fff">pale</p>`); }""")
+        found = violations(page)
+        assert [f.split(":")[0] for f in found] == ["both, image-alt", "light, color-contrast", "dark, color-contrast"]
+
+    def test_search_finds_a_word_of_the_glossary(self, open_page):
+        page, faults = open_page("search.html?q=fidelity")
+        page.wait_for_selector("#search-results li a", timeout=10000)
+        assert "book/notation.html" in " ".join(page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)"))
+        assert faults == []
 
     def test_reader_whose_system_is_dark_gets_dark_pages(self, open_page):
         page, _ = open_page("book/intro.html", scheme="dark")
@@ -161,6 +266,17 @@ def test_gate_wants_text_alternatives(tmp_path, image, good):
     assert (gate.check_alternatives(book, gate.read_pages(book)) == []) == good
 
 
+def test_gate_states_page_weights_and_refuses_a_heavy_page(tmp_path, monkeypatch, capsys):
+    gate = script("check_book")
+    book = small_book(tmp_path, '<img src="a.svg" alt="x"><img src="a.svg" alt="x"><img src="data:image/png;base64,xx" alt="x">')
+    (book / "a.svg").write_bytes(b"x" * 1000)
+    read = gate.read_pages(book)
+    assert gate.weights(read) == {book / "index.html": 1000 + (book / "index.html").stat().st_size}
+    assert gate.check_weights(book, read) == [] and "index.html" in capsys.readouterr().out
+    monkeypatch.setattr(gate, "HEAVIEST", 1000)
+    assert len(gate.check_weights(book, read)) == 1
+
+
 def test_gate_refuses_failed_and_unexecuted_chapters(tmp_path):
     def cell(count, *outputs):
         return {"cell_type": "code", "source": "x", "execution_count": count, "outputs": list(outputs)}
@@ -183,6 +299,68 @@ def test_gate_notices_broken_formulas(tmp_path, formula, faulty):
     mathjax = (ROOT / "book" / "_assets" / "vendor" / "mathjax" / "es5" / "tex-svg.js").as_uri()
     book = small_book(tmp_path, f'{configuration}<script src="{mathjax}"></script><span class="math">\\({formula}\\)</span>')
     assert bool(gate.check_mathematics(book, gate.read_pages(book))) == faulty
+
+
+# --------------------------------------------------------------------------------------------- what the figures bring
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+
+def chapter_with_tables(folder):
+    def cell(name, **data):
+        return {"cell_type": "code", "metadata": {"mystnb": {"figure": {"name": name}}} if name else {}, "outputs": [{"data": data}, {"text": "x"}]}
+
+    path = folder / "a.ipynb"
+    path.write_text(json.dumps({"cells": [cell("fig-a", **{"text/csv": ["x,y\n", "1,2\n"]}), cell("fig-b", **{"text/plain": "b"}), cell(None, **{"text/csv": "x"})]}))
+    return path
+
+
+def test_tables_are_found_by_the_label_of_their_figure(tmp_path):
+    import kd_book
+
+    assert kd_book.tables_of_figures(chapter_with_tables(tmp_path)) == {"fig-a": "x,y\n1,2\n"}
+    assert kd_book.tables_of_figures(tmp_path / "a.md") == {}
+
+
+@pytest.mark.skipif(not FIGURE_PAGES, reason="_build/html holds no book: run make book first")
+@pytest.mark.parametrize("path", [p for p in FIGURE_PAGES if "chapters/" in p])
+def test_figures_of_a_page_can_be_downloaded(path):
+    links = re.findall(r'href="([^"]*/_static/data/([\w-]+)\.csv)"', (HTML / path).read_text(encoding="utf-8"))
+    assert links, "no figure of this page offers its numbers"
+    for address, name in links:
+        table = (HTML / path).parent.joinpath(address).read_text(encoding="utf-8").splitlines()
+        assert f'id="{name}"' in (HTML / path).read_text(encoding="utf-8")
+        assert len(table) > 1 and {"mark"} <= set(table[0].split(","))
+
+
+# ------------------------------------------------------------------------------------------------------------- print
+
+
+def pdf_facts(data):
+    """(tagged, number of entries in the outline, pages) of a PDF as Chromium writes them."""
+    titles, count = data.count(b"/Title"), data.count(b"/Type /Page\n")
+    return b"/Marked true" in data and b"/StructTreeRoot" in data, titles - 1 if b"/Outlines" in data else 0, count
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+def test_print_has_tags_an_outline_and_no_address_of_this_machine(browser, tmp_path):
+    printer = script("print_book")
+    (tmp_path / "other.html").write_text("")
+    (tmp_path / "a.html").write_text("""<html lang="en"><head><title>t</title></head><body><article><h1 id="top">One</h1><a href="other.html">x</a>
+        <a href="a.html#top">y</a><div><span id="document-c"></span><section><h2>Chapter</h2><p>Text</p></section></div></article></body></html>""")
+    front = printer.cover()
+    assert "Why does distillation work?" in front and "Version" in front
+    printer.to_pdf(browser, tmp_path / "a.html", tmp_path / "a.pdf", front)
+    data = (tmp_path / "a.pdf").read_bytes()
+    assert pdf_facts(data)[0] and pdf_facts(data)[1] >= 3 and pdf_facts(data)[2] >= 2
+    assert b"file:" not in data and str(tmp_path).encode() not in data
+
+
+@pytest.mark.skipif(not PDF.is_file(), reason="_build/pdf/book.pdf is not made: run make pdf")
+def test_printed_book_is_tagged_and_has_all_chapters_in_its_outline():
+    tagged, entries, sheets = pdf_facts(PDF.read_bytes())
+    assert tagged and sheets > 100
+    assert entries > 5 * len(PAGES)
 
 
 # -------------------------------------------------------------------------------------------- scripts from elsewhere

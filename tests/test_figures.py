@@ -1,4 +1,5 @@
 """Figures: readable in both schemes and with colour-blindness, the same bytes every time, one text alternative."""
+import io
 import itertools
 import os
 import re
@@ -7,7 +8,10 @@ import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
 from kdcore import figures
@@ -102,6 +106,97 @@ def test_same_bytes_in_another_process():
     first, second = (subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ | {"PYTHONHASHSEED": seed},
                                     capture_output=True, check=True).stdout for seed in "12")
     assert first == second == picture().svg.encode()
+
+
+def drawn(draw, **layout):
+    """The table of a figure that `draw(axes)` draws."""
+    figures.style()
+    fig, axes = plt.subplots(**layout)
+    draw(axes)
+    return figures.show(fig, "A figure.")._repr_mimebundle_().get("text/csv", "")
+
+
+def test_table_of_points_with_intervals_bars_lines_and_cells():
+    def draw(axes):
+        line, points, bars, mesh = axes.flat
+        line.plot([0, 1], [2, 3.14159265], label="curve")
+        line.axhline(1.5, color=figures.INK)
+        line.fill_between([0, 1], [1, 2], [3, 4], label="band")
+        line.set(title="lines", xlabel="time", ylabel="share")
+        points.errorbar([0.1], [2], yerr=[[0.5], [0.25]], xerr=1, fmt="o", color=figures.COLOUR["weak view"])
+        points.errorbar([1.1], [4], yerr=1, fmt="^", color=figures.COLOUR["strong view"])
+        points.plot([], [], "s", color=figures.COLOUR["weak view"], label="weak")
+        points.plot([], [], "^", color=figures.INK, label="pair")
+        points.annotate("here", (0.1, 2))
+        points.legend()
+        bars.bar(["a", "b"], [1, 2], label="bars")
+        mesh.pcolormesh([0, 1, 2], [0, 2], [[5, np.nan]])
+        mesh.figure.colorbar(mesh.collections[0], ax=mesh)
+
+    assert drawn(draw, nrows=2, ncols=2).splitlines() == [
+        "panel,x axis,y axis,series,mark,x,x low,x high,y,y low,y high,value,note",
+        "lines,time,share,curve,line,0,,,2,,,,",
+        "lines,time,share,curve,line,1,,,3.14159,,,,",
+        "lines,time,share,,line,,,,1.5,,,,",
+        "lines,time,share,band,band,0,,,,1,3,,",
+        "lines,time,share,band,band,1,,,,2,4,,",
+        "2,,,weak,point,0.1,-0.9,1.1,2,1.5,2.25,,here",
+        "2,,,pair,point,1.1,,,4,3,5,,",
+        "3,,,bars,bar,a,,,1,,,,",
+        "3,,,bars,bar,b,,,2,,,,",
+        "4,,,,cell,0.5,,,1,,,5,",
+    ]
+
+
+def test_label_that_all_rows_share_is_in_the_head():
+    def draw(axes):
+        for axis, label in zip(axes, ("accuracy (%)", "gap (points)")):
+            axis.plot([0], [1], "o")
+            axis.set_ylabel(label)
+        axes[1].set_xlabel("time (s)")
+
+    assert drawn(draw, nrows=2, sharex=True).splitlines() == [
+        "panel,y axis,mark,x: time (s),y", "1,accuracy (%),point,0,1", "2,gap (points),point,0,1"]
+
+
+def test_table_names_the_tick_a_mark_stands_at_unless_the_tick_is_its_position():
+    def draw(axes):
+        for axis, ticks in zip(axes, (["weak", "strong\nview"], ["1", "50"], ["0", "1"])):
+            axis.plot([0.1, 0.9], [0, 1], "o")
+            axis.set_xticks([0, 1], ticks)
+
+    assert [line.split(",")[2] for line in drawn(draw, ncols=3).splitlines()[1:]] == ["weak", "strong view", "1", "50", "0.1", "0.9"]
+
+
+def test_table_leaves_illustrations_out_and_large_figures_without():
+    def illustrate(axis):
+        axis.imshow(np.eye(8))
+        axis.axis("off")
+
+    def scale(axis):
+        axis.imshow(np.ones((2, 3)), origin="lower", extent=(0, 3, 0, 2))
+
+    assert drawn(illustrate) == "" and drawn(lambda axis: axis.imshow(np.zeros((2, 2, 3)))) == ""
+    assert drawn(scale).splitlines()[:2] == ["mark,x,y,value", "cell,0.5,0.5,1"]
+    assert drawn(lambda axis: axis.plot(range(40_000))) == ""
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 2), min_size=1, max_size=20))
+def test_table_gives_back_every_point_to_six_digits(points):
+    table = pd.read_csv(io.StringIO(drawn(lambda axis: axis.scatter(*zip(*points)))))
+    assert np.allclose(table[["x", "y"]], points, rtol=1e-5, atol=1e-300)
+
+
+def test_table_goes_along_beside_the_picture():
+    bundle = picture()._repr_mimebundle_()
+    assert bundle["text/csv"].startswith("series,mark,x,y\none-hot,line,0,0\n") and "text/csv" not in figures.Picture("<svg/>", "x")._repr_mimebundle_()
+
+
+def test_frames_have_one_table_with_the_sliders_value():
+    bundle = figures.Frames([picture(), picture()], [0.5, 4.0], "temperature τ")._still._repr_mimebundle_()
+    single = picture()._repr_mimebundle_()["text/csv"].splitlines()
+    assert bundle["text/csv"].splitlines() == ["temperature τ," + single[0]] + [f"{value}," + row for value in ("0.5", "4") for row in single[1:]]
 
 
 def test_frames_link_slider_to_pictures():

@@ -26,7 +26,13 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
-// 4. Opened as a file, a page may not read the other pages: search lists what it found, without an excerpt of each.
+// 4. The sidebar with the title and the search is a landmark, as all other parts of a page are.
+document.addEventListener("DOMContentLoaded", () => {
+  const sidebar = document.getElementById("pst-primary-sidebar");
+  if (sidebar) sidebar.setAttribute("role", "complementary");
+});
+
+// 5. Opened as a file, a page may not read the other pages: search lists what it found, without an excerpt of each.
 document.addEventListener("DOMContentLoaded", () => {
   if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 });

@@ -1,5 +1,6 @@
-"""Sphinx extension of this book: scripts served from the book itself, text alternatives taken from the figures."""
+"""Sphinx extension of this book: scripts served from the book itself, text alternatives and tables taken from the figures."""
 import html
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,13 @@ from docutils import nodes
 
 ASSETS = Path(__file__).resolve().parent.parent / "_assets"
 MATHJAX = "vendor/mathjax/es5/tex-svg.js"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGETS = ["vendor/requirejs/require.js", "vendor/@jupyter-widgets/html-manager/dist/embed-amd.js"]
+
+
+def pass_over_tables(app, config):
+    """A figure's table is an output that MyST-NB does not know; `offer_downloads` does."""
+    config.suppress_warnings = [*config.suppress_warnings, "mystnb.unknown_mime_type"]
 
 
 def use_vendored_scripts(app, config):
@@ -32,6 +39,56 @@ def describe_figures(app, doctree):
             image["classes"].append("dark-light")
 
 
+def tables_of_figures(path):
+    """{label of a figure: CSV} of a notebook whose figures bring their numbers (kdcore.figures); {} for other pages."""
+    if Path(path).suffix != ".ipynb":
+        return {}
+    cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
+    names = {i: cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") for i, cell in enumerate(cells)}
+    outputs = [(names[i], output.get("data", {})) for i, cell in enumerate(cells) if names[i] for output in cell.get("outputs", [])]
+    return {name: "".join(data["text/csv"]) for name, data in outputs if "text/csv" in data}
+
+
+def offer_downloads(app, doctree):
+    """Links under each figure of a chapter: its table, and the picture itself unless a slider changes it."""
+    docname = app.env.docname
+    tables, up = tables_of_figures(app.env.doc2path(docname)), "../" * docname.count("/")
+    for figure in doctree.findall(nodes.figure):
+        links = [(f"{up}_static/data/{name}.csv", "Data of this figure (CSV)") for name in figure["names"] if name in tables]
+        pictures = [image for image in figure.findall(nodes.image) if "jupyter_execute" in image["uri"]]
+        if pictures and not any(node.get("mime_type") == WIDGET_VIEW for node in figure.findall(nodes.container)):
+            links.append((f"{up}_images/{Path(pictures[0]['uri']).name}", "SVG"))
+        if links:
+            line = nodes.paragraph(classes=["kd-downloads"])
+            for number, (address, text) in enumerate(links):
+                line += [nodes.Text(" · ")] * bool(number) + [nodes.reference("", text, refuri=address, internal=True)]
+            figure += nodes.legend("", line)
+
+
+def write_tables(app, exception):
+    """The tables that `offer_downloads` links to."""
+    if exception or app.builder.name != "html":
+        return
+    folder = Path(app.outdir, "_static", "data")
+    for docname in app.env.found_docs:
+        for name, table in tables_of_figures(app.env.doc2path(docname)).items():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.csv").write_text(table, encoding="utf-8")
+
+
+def mend_roles(app, pagename, templatename, context, doctree):
+    """What screen readers are told wrongly by markup from upstream: entries of the bibliography are items of its list (their role
+    was withdrawn from ARIA), and the empty corner of a table heads nothing."""
+    body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+    context["body"] = re.sub(r"<th\b[^>]*>(?:<p></p>)?</th>", "<td></td>", body)
+
+
+def merge_visitors(app):
+    """One page for print: sphinx_exercise registers visitors for singlehtml, which hides those that others register for all of HTML."""
+    handlers = app.registry.translation_handlers
+    handlers["singlehtml"] = handlers.get("html", {}) | handlers.get("singlehtml", {})
+
+
 def drop_scripts(app, pagename, templatename, context, doctree):
     """Remove Thebe (it needs a server, and names a CDN on every page) and inline scripts that are listed twice."""
     kept, bodies = [], set()
@@ -53,7 +110,12 @@ def load_toy_model(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.connect("config-inited", use_vendored_scripts)
+    app.connect("config-inited", pass_over_tables)
+    app.connect("builder-inited", merge_visitors)
     app.connect("doctree-read", describe_figures)
+    app.connect("doctree-read", offer_downloads)
+    app.connect("html-page-context", mend_roles)
     app.connect("html-page-context", load_toy_model)
     app.connect("html-page-context", drop_scripts, priority=900)
+    app.connect("build-finished", write_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,182 @@
+"""The claims of book/claims.yml, and the record of them that each chapter leaves on its page for the page of verdicts.
+
+A chapter ends with `record`: it judges the claims that name the chapter, shows them, and glues what it found. `read` collects these
+records from executed chapters; `verdicts` makes of them the lines of book/results/verdicts.json.
+"""
+
+import ast
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+from typing import Literal, get_args
+
+import pandas as pd
+import yaml
+from pydantic import Field
+
+from kdcore import chapter, stats
+from kdcore.spec import Plain
+from kdcore.stats import Interval
+
+FILE = Path(__file__).parents[1] / "book" / "claims.yml"
+WORDS = get_args(stats.Verdict)
+DIGITS = {"points": 2, "r": 2, "IoU": 3, "nats": 3, "slope": 2, "log-odds": 2, "filter value": 3}
+
+
+class Claim(Plain):
+    """One entry of book/claims.yml, where the fields are explained."""
+
+    id: str
+    title: str
+    paper: Literal["guo2024", "nagarajan2023", "audit"]
+    source: str
+    statement: str
+    evidence: str
+    statistic: str
+    unit: Literal["points", "r", "IoU", "nats", "slope", "log-odds", "filter value"]
+    direction: Literal[1, -1]
+    margin: float = Field(gt=0)
+    control: str
+    controls: tuple[str, ...]
+    chapter: str
+    figure: str | None = None
+    exact: bool = False
+
+
+def load(file: Path = FILE) -> list[Claim]:
+    """ValueError where an entry has a field too many, too few or of the wrong kind, or an id is given twice."""
+    claims = [Claim(**entry) for entry in yaml.safe_load(Path(file).read_text())]
+    if twice := {c.id for c in claims if [d.id for d in claims].count(c.id) > 1}:
+        raise ValueError(f"{Path(file).name}: {', '.join(sorted(twice))} is given twice")
+    return claims
+
+
+def judge(claim: Claim, effect: Interval, controls: dict[str, Interval]) -> str:
+    """stats.verdict; a proved statement is reproduced where its smallest value has the claimed sign."""
+    if claim.exact:
+        return "reproduced" if min(claim.direction * effect.low, claim.direction * effect.high) > 0 else "contradicted"
+    return stats.verdict(effect, claim.direction, claim.margin, *controls.values())
+
+
+def _numbers(found) -> dict:
+    n = getattr(found, "seeds", found.n)  # a correlation's n are rows
+    low, high = (None if math.isnan(v) else float(v) for v in (found.low, found.high))
+    return {"estimate": float(found.estimate), "ci_low": low, "ci_high": high, "n": int(n)}
+
+
+def interval(numbers: dict) -> Interval:
+    """The Interval of an entry of a record or of verdicts.json; nan where it had no bounds."""
+    low, high = (float("nan") if numbers[k] is None else numbers[k] for k in ("ci_low", "ci_high"))
+    return Interval(numbers["estimate"], low, high, numbers["n"])
+
+
+def say(claim: Claim, found: Interval) -> str:
+    """An estimate of a claim with its unit and interval; of a proved statement, the smallest and the largest value."""
+    if claim.exact:
+        return f"{found.low:.2g} to {found.high:.2g}"
+    return chapter.say(found, DIGITS[claim.unit], "" if claim.unit in ("r", "slope") else f" {claim.unit}")
+
+
+def counted(lines: list[dict]) -> str:
+    """How many lines of verdicts.json have each verdict: "2 reproduced, 1 no effect"."""
+    found = [line["verdict"] for line in lines]
+    return ", ".join(f"{k} {word.replace('holds', 'hold') if k > 1 else word}" for word in WORDS if (k := found.count(word)))
+
+
+def record(p, name: str, rows, found: dict):
+    """Judges the claims of the chapter `name`, glues them as claims_<name>, and returns them as a Markdown table.
+
+    p: the chapter's parameters; rows: the table of its measurements (columns spec, provenance); found: {claim id: (effect, {control: effect})}
+    with Intervals or Correlations, or None where these parameters do not measure it.
+    ValueError where the ids or the controls are not those of book/claims.yml.
+    """
+    from IPython.display import Markdown
+
+    claims = [c for c in load() if c.chapter == name]
+    if {c.id for c in claims} != set(found):
+        raise ValueError(f"claims of {name} and measured ones differ: {', '.join(sorted({c.id for c in claims} ^ set(found)))}")
+    label, command = chapter.origin(p, name)
+    entries, lines = {}, []
+    for claim in claims:
+        line = {"claim": claim.title, "n": "–", "estimate [95 %]": "not measured with these parameters", "controls": "–", "verdict": "–"}
+        if found[claim.id] is not None:
+            effect, controls = found[claim.id]
+            if set(controls) != set(claim.controls):
+                raise ValueError(f"{claim.id} has the controls {', '.join(claim.controls)}; measured were {', '.join(controls)}")
+            entry = _numbers(effect) | {"controls": {what: _numbers(controls[what]) for what in claim.controls}}
+            entries[claim.id] = entry
+            line |= shown(claim, entry)
+        lines.append(line)
+    specs = sorted(set(rows["spec"])) if len(rows) else []
+    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=chapter.home(name), capture_output=True, text=True).stdout.strip()
+    chapter.glue(f"claims_{name}", {"preset": label, "command": command, "commit": commit, "specs": specs, "claims": entries})
+    return Markdown(pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True))
+
+
+def shown(claim: Claim, entry: dict) -> dict:
+    """The cells of a table that say what was found."""
+    effect, controls = interval(entry), {what: interval(numbers) for what, numbers in entry["controls"].items()}
+    return {
+        "n": "exact" if claim.exact else str(entry["n"]),
+        "estimate [95 %]": say(claim, effect),
+        "controls": "; ".join(f"{what} {say(claim, found)}" for what, found in controls.items()) or claim.control,
+        "verdict": judge(claim, effect, controls),
+    }
+
+
+def read(folder: Path) -> dict[str, dict]:
+    """{chapter: its record} of the executed chapters in `folder`; a chapter without one is left out."""
+    found = {}
+    for path in sorted(Path(folder).glob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
+                if name == f"claims_{path.stem}":
+                    text = next(content for kind, content in output["data"].items() if kind.endswith("text/plain"))
+                    found[path.stem] = ast.literal_eval("".join(text))
+    return found
+
+
+def verdicts(records: dict[str, dict]) -> dict:
+    """What is kept as verdicts.json: {"claims": one line per claim that a record holds, "chapters": where each line's numbers are from}.
+
+    `specs` of a claim points at the list of its chapter, by JSON pointer: a chapter's claims rest on the same runs.
+    """
+    lines = []
+    for claim in load():
+        entry = records.get(claim.chapter, {}).get("claims", {}).get(claim.id)
+        if entry is None:
+            continue
+        detectable = stats.detectable(interval(entry), claim.margin)
+        lines.append({
+            "id": claim.id, "paper": claim.paper, "title": claim.title, "statement": claim.statement, "source": claim.source, "statistic": claim.statistic,
+            "unit": claim.unit, "direction": claim.direction, "margin": claim.margin, "exact": claim.exact, **entry, "control": claim.control,
+            "detectable": None if claim.exact or math.isnan(detectable) else detectable, "verdict": shown(claim, entry)["verdict"],
+            "chapter": claim.chapter, "figure": claim.figure, "preset": records[claim.chapter]["preset"],
+            "command": records[claim.chapter]["command"], "specs": f"#/chapters/{claim.chapter}/specs",
+        })
+    return {"claims": lines, "chapters": {name: {key: record[key] for key in ("preset", "commit", "specs")} for name, record in records.items()}}
+
+
+def publish(records: dict[str, dict], folder: Path) -> None:
+    """Writes verdicts.json. ValueError unless the chapter of every claim was executed with exactly its published parameters."""
+    for name in dict.fromkeys(c.chapter for c in load()):
+        label = records[name]["preset"] if name in records else "not executed"
+        if label != "published":
+            raise ValueError(f"verdicts are published from published chapters: {name} is {label}")
+    partial = Path(folder) / "verdicts.partial"
+    partial.write_text(json.dumps(verdicts(records), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, Path(folder) / "verdicts.json")
+
+
+def agree(ours: Interval, yours: Interval) -> tuple[Interval, str]:
+    """yours - ours with a 95 % interval for two independent repetitions, and whether they agree: "yes" where it holds zero.
+
+    Half-width sqrt(h1^2 + h2^2) of the two half-widths: a little wide where both have many seeds of unlike spread.
+    """
+    half = math.hypot((ours.high - ours.low) / 2, (yours.high - yours.low) / 2)
+    d = yours.estimate - ours.estimate
+    difference = Interval(d, d - half, d + half, min(ours.n, yours.n))
+    return difference, "one seed: no interval" if math.isnan(half) else "yes" if difference.low <= 0 <= difference.high else "no"

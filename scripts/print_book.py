@@ -1,0 +1,88 @@
+"""The whole book as one PDF: Jupyter Book's single page, printed by Chromium with tags, an outline and page numbers.
+
+    python scripts/print_book.py [BOOK = _build/pdf/_build/singlehtml] [TARGET = _build/pdf/book.pdf]
+
+`make pdf` builds that page first. Sliders show their first picture, code that is folded away on the pages is left out, and links
+into the book lead to its pages in the file.
+"""
+import html
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+FOOTER = '<div style="font: 8px sans-serif; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
+
+
+def cover() -> str:
+    """Title page and list of chapters, as HTML with an empty list: title, authors, version, date, commit where there is one."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    title, _, subtitle = citation["title"].partition("? ")
+    git = shutil.which("git")
+    commit = subprocess.run([git, "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip() if git else ""
+    lines = [subtitle, ", ".join(a.get("name") or f"{a['given-names']} {a['family-names']}" for a in citation["authors"]),
+             f"Version {citation['version']}, {citation['date-released']}" + f", commit {commit}" * bool(commit),
+             "Code MIT, text and figures CC BY 4.0. The pages themselves, with sliders and data, are the file index.html of the built book."]
+    paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    return f'<div class="kd-cover"><h1>{html.escape(title)}?</h1>{paragraphs}</div><nav class="kd-contents"><p>Contents</p><ol></ol></nav>'
+
+
+def to_pdf(browser, page: Path, target: Path, front: str = "") -> None:
+    """Print one HTML file on A4 with a Playwright browser, `front` before its content."""
+    tab = browser.new_page(color_scheme="light", offline=True)
+    tab.set_default_timeout(300_000)
+    tab.goto(page.as_uri())
+    tab.wait_for_function("!window.MathJax?.startup?.promise || window.MathJax.startup.promise.then(() => true)")
+    tab.evaluate(PREPARE, front)
+    tab.pdf(path=target, tagged=True, outline=True, prefer_css_page_size=True, print_background=True,
+            display_header_footer=True, header_template="<span></span>", footer_template=FOOTER)
+    tab.close()
+
+
+# Light whatever the reader chose. References inside the book name its one file, other files are not in the PDF.
+# Then the title page and the chapters by name; each of them starts on a page of its own.
+PREPARE = """front => {
+  document.documentElement.dataset.theme = "light";
+  document.querySelector("#jb-print-docs-body")?.remove();  // the theme's own title of a printed page
+  document.querySelectorAll("details.sd-sphinx-override").forEach(e => { e.open = true; });
+  for (const link of document.querySelectorAll("a[href]")) {
+    if (new URL(link.href).protocol !== "file:") continue;
+    if (link.hash && document.getElementById(decodeURIComponent(link.hash.slice(1)))) link.setAttribute("href", link.hash);
+    else link.removeAttribute("href");
+  }
+  const article = document.querySelector("article");
+  if (!front || !article) return;
+  article.insertAdjacentHTML("afterbegin", front);
+  const list = article.querySelector(".kd-contents ol");
+  for (const file of article.querySelectorAll("[id^='document-']")) {
+    const heading = file.parentElement.querySelector(`[id='${file.id}'] ~ section h2, [id='${file.id}'] ~ section h1`);
+    if (!heading) continue;
+    heading.closest("section").style.breakBefore = "page";
+    const name = heading.cloneNode(true);
+    name.querySelectorAll(".headerlink").forEach(e => e.remove());
+    list.insertAdjacentHTML("beforeend", `<li><a href="#${file.id}">${name.innerHTML}</a></li>`);
+  }
+}"""
+
+
+def main(book=ROOT / "_build" / "pdf" / "_build" / "singlehtml", target=ROOT / "_build" / "pdf" / "book.pdf") -> int:
+    source, page = Path(book).resolve() / "book" / "intro.html", Path(book).resolve() / "print.html"
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None or not source.is_file():
+        print("print_book:", f"{source} is missing; make pdf makes it" if chromium else "Chromium is not installed (Debian: apt-get install chromium)")
+        return 1
+    shutil.copy(source, page)  # Sphinx writes its addresses as if it stood there
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        to_pdf(browser, page, Path(target), cover())
+        browser.close()
+    print(f"{target}: {Path(target).stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,125 @@
+"""What a hosting service reads: the workflow that tests and publishes the book, the environment of Binder, links to notebooks, the citation."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+EXTENSIONS = ROOT / "book" / "_ext"
+sys.path.insert(0, str(EXTENSIONS))
+import kd_launch
+
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
+STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
+PLACE = "someone/a-book", "0123abc"
+
+
+# ----------------------------------------------------------------------------------------------------------- workflow
+
+
+def test_workflow_runs_the_commands_of_this_repository_and_nothing_else():
+    commands = [step["run"] for step in STEPS if "run" in step]
+    targets = re.findall(r"(?m)^(\w+):", (ROOT / "Makefile").read_text())
+    own = {".ci/run", "chromium --version"} | {f"make {target}" for target in targets}
+    assert ".ci/run" in commands and set(commands) <= own
+    assert all((ROOT / command).is_file() for command in commands if command.startswith("."))
+
+
+def test_actions_are_the_official_ones_at_a_fixed_version():
+    used = [step["uses"] for step in STEPS if "uses" in step]
+    assert len(used) >= 6 and all(re.fullmatch(r"actions/[a-z-]+@v\d+(\.\d+)*", action) for action in used), used
+
+
+def test_changes_are_tested_and_only_main_is_published():
+    on = WORKFLOW[True]  # YAML reads the word `on` as true
+    assert {"push", "pull_request"} <= set(on)
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    granted = {name: job.get("permissions") for name, job in WORKFLOW["jobs"].items()}
+    assert granted == {"book": None, "publish": {"pages": "write", "id-token": "write"}}
+    publish = WORKFLOW["jobs"]["publish"]
+    assert "github.ref == 'refs/heads/main'" in publish["if"] and publish["needs"] == "book"
+
+
+def test_python_of_the_workflow_and_of_binder_is_the_one_pinned_for():
+    minor = re.search(r"Python (3\.\d+)", (ROOT / "requirements.txt").read_text())[1]
+    setup = next(step["with"] for step in STEPS if step.get("uses", "").startswith("actions/setup-python"))
+    assert setup["python-version"] == minor
+    assert (ROOT / ".binder" / "runtime.txt").read_text().strip() == f"python-{minor}"
+
+
+def test_binder_installs_the_requirements_and_kdcore():
+    lines = (ROOT / ".binder" / "requirements.txt").read_text().split("\n")
+    assert (ROOT / ".binder" / next(line.split()[1] for line in lines if line.startswith("-r "))).resolve() == ROOT / "requirements.txt"
+    script = ROOT / ".binder" / "postBuild"
+    assert "--editable ." in script.read_text() and script.stat().st_mode & 0o100, "postBuild must be executable"
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+# -------------------------------------------------------------------------------------------------- links to notebooks
+
+
+def build(folder, repository):
+    """A page that stands for a chapter and one that stands for book/reproduce.md, built with and without a public repository: their HTML."""
+    hosting = {"GITHUB_REPOSITORY": repository, "GITHUB_SHA": PLACE[1]} if repository else {}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")} | hosting | {"PYTHONPATH": str(EXTENSIONS)}
+    (folder / "book" / "chapters").mkdir(parents=True)
+    (folder / "conf.py").write_text("extensions = ['myst_parser', 'kd_launch']\nhtml_theme = 'basic'\n")
+    (folder / "index.md").write_text("# All\n\n```{toctree}\nbook/chapters/low_fidelity\n```\n\n```{kd-launch}\n```\n")
+    (folder / "book" / "chapters" / "low_fidelity.md").write_text("# Low fidelity\n\nFirst words.\n")
+    subprocess.run([sys.executable, "-m", "sphinx", "-q", "-n", "-W", folder, folder / "out"], env=env, check=True)
+    return [(folder / "out" / name).read_text() for name in ("book/chapters/low_fidelity.html", "index.html")]
+
+
+def test_hosted_chapter_has_links_below_its_title(tmp_path):
+    page, listing = build(tmp_path, PLACE[0])
+    for address in (
+        "https://colab.research.google.com/github/someone/a-book/blob/0123abc/notebooks/low_fidelity.ipynb",
+        "https://mybinder.org/v2/gh/someone/a-book/0123abc?urlpath=lab/tree/notebooks/low_fidelity.ipynb",
+    ):
+        assert f'href="{address}"' in page and f'href="{address}"' in listing
+    assert page.index("<h1>") < page.index("Open in Colab") < page.index("git pull -q https://github.com/someone/a-book 0123abc") < page.index("First words")
+    assert all(path.stem in listing for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_book_built_elsewhere_has_no_such_links(tmp_path):
+    page, listing = build(tmp_path, None)
+    assert "Open in" not in page and "http" not in page.split("<h1>")[1].split("</section>")[0]
+    assert "mybinder.org" not in listing and "has no such links" in listing
+
+
+@pytest.mark.parametrize("repository", ["", "no-owner", "a/b/c", "a/b?c", 'a/b"><script>'])
+def test_only_owner_and_name_make_a_link(monkeypatch, repository):
+    monkeypatch.setenv("GITHUB_REPOSITORY", repository)
+    assert kd_launch.hosted() is None
+
+
+def test_line_for_colab_names_an_extra_that_exists():
+    extra = re.search(r"\.\[(\w+)\]", kd_launch.install_line(*PLACE))[1]
+    assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def test_extra_of_the_notebooks_has_what_they_import():
+    """Every module that a notebook or kdcore.chapter imports comes with kdcore's dependencies, the extra `notebook`, or Jupyter."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"] + project["optional-dependencies"]["notebook"]]
+    provided = {name for name, packages in importlib.metadata.packages_distributions().items() if {package.lower() for package in packages} & set(wanted)}
+    text = "\n".join(path.read_text() for path in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "kdcore").glob("*.py")])
+    imported = set(re.findall(r'(?m)^\s*"?(?:from|import) (\w+)[\w.]*(?: import| as|\\n|",?$|$)', text))
+    assert imported - provided - set(sys.stdlib_module_names) <= {"IPython", "kdcore", "__future__"}
+
+
+# ------------------------------------------------------------------------------------------------------------ citation
+
+
+def test_citation_has_the_version_of_the_package_and_the_date_of_the_newest_change():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    newest = re.search(r"(?m)^## (.+)$", (ROOT / "book" / "changes.md").read_text())[1]
+    assert f"{citation['date-released']:%-d %B %Y}" == newest

@@ -39,6 +39,11 @@ def table(fig, ink: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS, dtype=object).fillna("")
 
 
+def empty() -> pd.DataFrame:
+    """A table without rows."""
+    return pd.DataFrame(columns=COLUMNS)
+
+
 def csv(frame: pd.DataFrame) -> str:
     """The table as CSV text without empty columns; "" where it has no row or the text exceeds `LIMIT` bytes.
 

@@ -66,7 +66,7 @@ class Picture:
 
     svg: str
     alt: str
-    data: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=figure_data.COLUMNS), compare=False)
+    data: pd.DataFrame = field(default_factory=figure_data.empty, compare=False)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         table = figure_data.csv(self.data)

@@ -15,6 +15,7 @@ import yaml
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
+ROOM = 657  # CSS pixels between the margins of book.css, 174 mm
 FOOTER = '<div style="font: 8px sans-serif; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
 
 
@@ -33,11 +34,13 @@ def cover() -> str:
 
 def to_pdf(browser, page: Path, target: Path, front: str = "") -> None:
     """Print one HTML file on A4 with a Playwright browser, `front` before its content."""
-    tab = browser.new_page(color_scheme="light", offline=True)
+    tab = browser.new_page(color_scheme="light", offline=True, viewport={"width": ROOM, "height": 1000})
+    tab.emulate_media(media="print")
     tab.set_default_timeout(300_000)
     tab.goto(page.as_uri())
     tab.wait_for_function("!window.MathJax?.startup?.promise || window.MathJax.startup.promise.then(() => true)")
     tab.evaluate(PREPARE, front)
+    tab.evaluate(FIT, ROOM)
     tab.pdf(path=target, tagged=True, outline=True, prefer_css_page_size=True, print_background=True,
             display_header_footer=True, header_template="<span></span>", footer_template=FOOTER)
     tab.close()
@@ -65,6 +68,15 @@ PREPARE = """front => {
     const name = heading.cloneNode(true);
     name.querySelectorAll(".headerlink").forEach(e => e.remove());
     list.insertAdjacentHTML("beforeend", `<li><a href="#${file.id}">${name.innerHTML}</a></li>`);
+  }
+}"""
+
+
+# One thing wider than the page would make Chromium shrink all pages: each is made as small as it has to be.
+FIT = """room => {
+  for (const e of document.querySelectorAll("article :is(table, mjx-container[display=true], img)")) {
+    const box = e.getBoundingClientRect();
+    if (box.right > room) e.style.zoom = Math.max((room - box.left) / box.width, 0.3);
   }
 }"""
 

@@ -107,7 +107,10 @@ def _html(text):
 
 
 def _shown(value):
-    return html.escape(value if isinstance(value, str) else repr(value))
+    text = html.escape(value if isinstance(value, str) else repr(value))
+    if isinstance(value, list) and len(text) > 200:
+        return f"<details><summary>{len(value)} entries</summary>{text}</details>"
+    return text
 
 
 def table(p, chapter):
@@ -140,7 +143,7 @@ def origin(p, chapter):
         preset: {name: v for name, v in values.items() if name not in given or given[name] != v}
         for preset, given in presets.items()
     }
-    preset = min(differing, key=lambda name: len(differing[name]))
+    preset = min(differing, key=lambda name: (len(differing[name]), name == "quick"))  # where quick and another are the same, the other
     changed = differing[preset]
     command = ["papermill", f"notebooks/{chapter}.ipynb", f"book/chapters/{chapter}.ipynb"]
     command += [] if preset == "quick" else ["-f", f"presets/{preset}/{chapter}.yaml"]

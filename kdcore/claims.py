@@ -40,6 +40,7 @@ class Claim(Plain):
     margin: float = Field(gt=0)
     control: str
     controls: tuple[str, ...]
+    fixed: bool
     chapter: str
     figure: str | None = None
     exact: bool = False
@@ -76,7 +77,8 @@ def say(claim: Claim, found: Interval) -> str:
     """An estimate of a claim with its unit and interval; of a proved statement, the smallest and the largest value."""
     if claim.exact:
         return f"{found.low:.2g} to {found.high:.2g}"
-    return chapter.say(found, DIGITS[claim.unit], "" if claim.unit in ("r", "slope") else f" {claim.unit}")
+    text = chapter.say(found, DIGITS[claim.unit], {"r": "", "slope": " in slope"}.get(claim.unit, f" {claim.unit}"))
+    return f"r = {text}" if claim.unit == "r" else text
 
 
 def counted(lines: list[dict]) -> str:
@@ -89,7 +91,7 @@ def record(p, name: str, rows, found: dict):
     """Judges the claims of the chapter `name`, glues them as claims_<name>, and returns them as a Markdown table.
 
     p: the chapter's parameters; rows: the table of its measurements (columns spec, provenance); found: {claim id: (effect, {control: effect})}
-    with Intervals or Correlations, or None where these parameters do not measure it.
+    with Intervals or Correlations, or None where these parameters do not measure it; a third entry of the tuple is a sentence on other settings.
     ValueError where the ids or the controls are not those of book/claims.yml.
     """
     from IPython.display import Markdown
@@ -102,10 +104,10 @@ def record(p, name: str, rows, found: dict):
     for claim in claims:
         line = {"claim": claim.title, "n": "–", "estimate [95 %]": "not measured with these parameters", "controls": "–", "verdict": "–"}
         if found[claim.id] is not None:
-            effect, controls = found[claim.id]
+            effect, controls, *elsewhere = found[claim.id]
             if set(controls) != set(claim.controls):
                 raise ValueError(f"{claim.id} has the controls {', '.join(claim.controls)}; measured were {', '.join(controls)}")
-            entry = _numbers(effect) | {"controls": {what: _numbers(controls[what]) for what in claim.controls}}
+            entry = _numbers(effect) | {"controls": {what: _numbers(controls[what]) for what in claim.controls}, "elsewhere": "".join(elsewhere)}
             entries[claim.id] = entry
             line |= shown(claim, entry)
         lines.append(line)
@@ -119,7 +121,7 @@ def shown(claim: Claim, entry: dict) -> dict:
     """The cells of a table that say what was found."""
     effect, controls = interval(entry), {what: interval(numbers) for what, numbers in entry["controls"].items()}
     return {
-        "n": "exact" if claim.exact else str(entry["n"]),
+        "n": f"exact, {entry['n']:,} cases" if claim.exact else str(entry["n"]),
         "estimate [95 %]": say(claim, effect),
         "controls": "; ".join(f"{what} {say(claim, found)}" for what, found in controls.items()) or claim.control,
         "verdict": judge(claim, effect, controls),
@@ -151,7 +153,8 @@ def verdicts(records: dict[str, dict]) -> dict:
             continue
         detectable = stats.detectable(interval(entry), claim.margin)
         lines.append({
-            "id": claim.id, "paper": claim.paper, "title": claim.title, "statement": claim.statement, "source": claim.source, "statistic": claim.statistic,
+            "id": claim.id, "paper": claim.paper, "title": claim.title, "statement": claim.statement, "source": claim.source, "evidence": claim.evidence,
+            "statistic": claim.statistic, "fixed": claim.fixed,
             "unit": claim.unit, "direction": claim.direction, "margin": claim.margin, "exact": claim.exact, **entry, "control": claim.control,
             "detectable": None if claim.exact or math.isnan(detectable) else detectable, "verdict": shown(claim, entry)["verdict"],
             "chapter": claim.chapter, "figure": claim.figure, "preset": records[claim.chapter]["preset"],
@@ -171,12 +174,15 @@ def publish(records: dict[str, dict], folder: Path) -> None:
     os.replace(partial, Path(folder) / "verdicts.json")
 
 
-def agree(ours: Interval, yours: Interval) -> tuple[Interval, str]:
-    """yours - ours with a 95 % interval for two independent repetitions, and whether they agree: "yes" where it holds zero.
+def agree(ours: Interval, yours: Interval, margin: float) -> tuple[Interval, str]:
+    """yours - ours with a 95 % interval for two independent repetitions, and whether they agree: "yes" where it holds zero or is below the margin.
 
-    Half-width sqrt(h1^2 + h2^2) of the two half-widths: a little wide where both have many seeds of unlike spread.
+    Half-width sqrt(h1^2 + h2^2) of the two half-widths: a little wide where both have many seeds of unlike spread. Runs with the same seeds are not
+    independent; they should differ by far less.
     """
     half = math.hypot((ours.high - ours.low) / 2, (yours.high - yours.low) / 2)
     d = yours.estimate - ours.estimate
     difference = Interval(d, d - half, d + half, min(ours.n, yours.n))
-    return difference, "one seed: no interval" if math.isnan(half) else "yes" if difference.low <= 0 <= difference.high else "no"
+    if math.isnan(half):
+        return difference, "one seed: no interval"
+    return difference, "yes" if difference.low <= 0 <= difference.high or abs(d) <= margin else "no"

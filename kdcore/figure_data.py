@@ -19,7 +19,8 @@ def table(fig, ink: str) -> pd.DataFrame:
 
     `panel` is the title of the axes, else their number. `series` is the label of the mark, else what the legend says of its
     colour and, for entries drawn in `ink`, of its shape. `x low` to `y high` are error bars, bands and segments, `value` is what a
-    colour scale codes, `note` an annotation at that point. Where the ticks of an axis say something else than their position, x or y is the nearest tick's word.
+    colour scale codes, `note` an annotation at that point. Where the ticks of an axis say something else than their position, x or y
+    is the word of the nearest tick.
     Axes that are switched off (an image, a map over it), images in RGB, contours and colour bars are illustrations and give no rows.
     """
     legend = _legend(fig)

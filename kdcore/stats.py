@@ -181,11 +181,13 @@ def verdict(effect, direction, margin, *controls):
     """What an interval says about a claim that an effect is positive (direction 1) or negative (-1). -> Verdict
 
     no effect        the whole interval lies within +-margin, the smallest effect that would matter, wherever zero is
-    reproduced       else, the interval lies on the claimed side of zero
-    contradicted     else, on the other side
-    inconclusive     else; also where there is one seed and no interval
-    holds only without the control    reproduced, but one of `controls` (Intervals), the same effect after something else that could have made it
-                     was taken away, is not
+    contradicted     else, the interval lies on the other side of zero than is claimed
+    inconclusive     else, it holds zero; also where there is one seed and no interval
+    Else it lies on the claimed side, and so it has to do in `controls` (Intervals): the same effect after something that could have made it was
+    taken away.
+    reproduced       each control is reproduced, too
+    holds only without the control    a control has no effect or is contradicted
+    inconclusive     a control is inconclusive, and none speaks against the claim
     Where the true effect is zero, reproduced and contradicted together have at most the 5 % of the interval.
     """
     if direction not in (1, -1):
@@ -197,16 +199,22 @@ def verdict(effect, direction, margin, *controls):
         return "inconclusive"
     if -margin <= low and high <= margin:
         return "no effect"
-    if low > 0 and any(verdict(control, direction, margin) != "reproduced" for control in controls):
+    if high < 0:
+        return "contradicted"
+    if low <= 0:
+        return "inconclusive"
+    words = {verdict(control, direction, margin) for control in controls}
+    if words & {"no effect", "contradicted"}:
         return "holds only without the control"
-    return "reproduced" if low > 0 else "contradicted" if high < 0 else "inconclusive"
+    return "inconclusive" if "inconclusive" in words else "reproduced"
 
 
 def detectable(interval, margin):
     """The size of effect that `verdict` finds in at least four of five repetitions with as many seeds and as much spread as `interval` had.
 
     Student's t: with standard error e from the interval's half-width, the d at which P(|t| beyond t(n-1)) = .85 for noncentrality d / e, and no
-    less than the margin, below which nothing is meant to be found. nan for one seed.
+    less than the margin, below which nothing is meant to be found. nan for one seed. For a correlation's interval it is an approximation; controls
+    are not in it.
     """
     if not np.isfinite([interval.low, interval.high]).all():
         return float("nan")

@@ -70,7 +70,8 @@ def check_alternatives(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str
 
 def weights(pages: dict[Path, BeautifulSoup]) -> dict[Path, int]:
     """Bytes of each page with its own images; scripts and styles, which all pages share, are not counted."""
-    own = {page: {(page.parent / unquote(image["src"])).resolve() for image in soup.select("img[src]") if ":" not in image["src"]} for page, soup in pages.items()}
+    own = {page: {(page.parent / unquote(image["src"])).resolve() for image in soup.select("img[src]") if ":" not in image["src"]}
+           for page, soup in pages.items()}
     return {page: page.stat().st_size + sum(image.stat().st_size for image in images if image.is_file()) for page, images in own.items()}
 
 

@@ -6,6 +6,7 @@
 into the book lead to its pages in the file.
 """
 import html
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,15 @@ def to_pdf(browser, page: Path, target: Path, front: str = "") -> None:
     tab.pdf(path=target, tagged=True, outline=True, prefer_css_page_size=True, print_background=True,
             display_header_footer=True, header_template="<span></span>", footer_template=FOOTER)
     tab.close()
+    target.write_bytes(mend_outline(target.read_bytes()))
+
+
+def mend_outline(pdf: bytes) -> bytes:
+    """Chromium names a heading twice in the outline when it stands at the top of a page; the second time becomes blanks, so that nothing moves."""
+    for start, once, end in ((b"(", rb"[^()]+", b")"), (b"<FEFF", rb"(?:[0-9A-F]{4})+", b">")):
+        twice = re.compile(b"/Title " + re.escape(start) + b"(" + once + rb")\1" + re.escape(end))
+        pdf = twice.sub(lambda title: b"/Title " + start + title[1] + end + b" " * len(title[1]), pdf)
+    return pdf
 
 
 # Light whatever the reader chose. References inside the book name its one file, other files are not in the PDF.

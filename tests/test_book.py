@@ -157,7 +157,7 @@ class TestInBrowser:
         page, stops = opened.page, []  # nothing on this page has had the focus yet
         for _ in range(4):
             page.keyboard.press("Tab")
-            page.wait_for_timeout(250)  # the theme moves the link into view
+            page.wait_for_timeout(120)  # the theme moves the link into view
             stops.append(page.evaluate(FOCUS))
         assert stops[0]["href"] == "#main-content" and any(stop["search"] for stop in stops)
         assert [stop for stop in stops if not (stop["onScreen"] and stop["marked"])] == [], "focus that nobody sees"
@@ -202,6 +202,7 @@ class TestInBrowser:
     def test_figures_follow_the_theme_switch(self, opened):
         figures = opened.page.locator("article img.dark-light:visible").all()
         assert figures
+        figures = figures[:: -(-len(figures) // 3)]  # three of a page: one function draws them all
         set_theme(opened.page, "light")
         light = [pixels(figure) for figure in figures]
         set_theme(opened.page, "dark")
@@ -219,7 +220,7 @@ class TestInBrowser:
         assert violations(open_page(path)[0]) == []
 
     def test_axe_finds_violations_where_there_are_some(self, open_page):
-        page, _ = open_page("book/notation.html")
+        page, _ = open_page("book/references.html")
         page.evaluate("""() => { document.querySelector("article").insertAdjacentHTML("beforeend",
             `<img src="${document.querySelector("script[src]").src}"><p style="color: #999; background: #fff">pale</p>`); }""")
         found = violations(page)
@@ -311,7 +312,8 @@ def chapter_with_tables(folder):
         return {"cell_type": "code", "metadata": {"mystnb": {"figure": {"name": name}}} if name else {}, "outputs": [{"data": data}, {"text": "x"}]}
 
     path = folder / "a.ipynb"
-    path.write_text(json.dumps({"cells": [cell("fig-a", **{"text/csv": ["x,y\n", "1,2\n"]}), cell("fig-b", **{"text/plain": "b"}), cell(None, **{"text/csv": "x"})]}))
+    cells = [cell("fig-a", **{"text/csv": ["x,y\n", "1,2\n"]}), cell("fig-b", **{"text/plain": "b"}), cell(None, **{"text/csv": "x"})]
+    path.write_text(json.dumps({"cells": cells}))
     return path
 
 
@@ -354,6 +356,13 @@ def test_print_has_tags_an_outline_and_no_address_of_this_machine(browser, tmp_p
     data = (tmp_path / "a.pdf").read_bytes()
     assert pdf_facts(data)[0] and pdf_facts(data)[1] >= 3 and pdf_facts(data)[2] >= 2
     assert b"file:" not in data and str(tmp_path).encode() not in data
+
+
+def test_outline_names_each_heading_once_and_nothing_moves():
+    given = b"x /Title (AxiomsAxioms) /Title (Axioms) /Title <FEFF004100420041004200> /Title <FEFF0041004200410042> y"
+    mended = script("print_book").mend_outline(given)
+    assert len(mended) == len(given)
+    assert mended.split() == b"x /Title (Axioms) /Title (Axioms) /Title <FEFF004100420041004200> /Title <FEFF00410042> y".split()
 
 
 @pytest.mark.skipif(not PDF.is_file(), reason="_build/pdf/book.pdf is not made: run make pdf")

@@ -193,9 +193,11 @@ def test_verdicts_by_hand(low, high, direction, word):
 
 def test_a_claim_can_hold_only_without_its_control():
     strong = interval(1.0, 3.0)
-    for controlled, word in ((interval(0.7, 2.0), "reproduced"), (interval(-0.1, 2.0), "holds only without the control"),
-                             (interval(-2.0, -1.0), "holds only without the control"), (interval(0.1, 0.2), "holds only without the control")):
-        assert stats.verdict(strong, 1, 0.5, controlled) == word
+    held, unclear, turned, small = interval(0.7, 2.0), interval(-0.1, 2.0), interval(-2.0, -1.0), interval(0.1, 0.2)
+    without = "holds only without the control"
+    for controls, word in (([held], "reproduced"), ([held, held], "reproduced"), ([unclear], "inconclusive"), ([turned], without), ([small], without),
+                           ([held, small], without), ([unclear, small], without), ([held, unclear], "inconclusive")):
+        assert stats.verdict(strong, 1, 0.5, *controls) == word
     assert stats.verdict(interval(-1.0, 3.0), 1, 0.5, interval(-1.0, 3.0)) == "inconclusive"
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from .parameters import ImageDataset, ModelName, ParameterError, Parameters, read
 
-__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "declared", "glue", "home", "markdown", "origin", "provenance",
+__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "commit", "declared", "glue", "home", "markdown", "origin", "provenance",
            "read", "reading", "say", "table"]
 
 # ------------------------------------------------------------------------------------------- what the notebook declares
@@ -153,7 +153,8 @@ def origin(p, chapter):
     return label, shlex.join(command)
 
 
-def _commit(folder):
+def commit(folder):
+    """The short hash of the commit that is checked out in a folder, or "unknown (no git checkout)"."""
     run = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True)
     return run.stdout.strip() if run.returncode == 0 else "unknown (no git checkout)"
 
@@ -176,7 +177,7 @@ def provenance(p, rows, chapter):
     facts = {"Preset": label}
     if hasattr(p, "seeds"):
         facts["Seeds"] = f"{p.first_seed} to {p.first_seed + p.seeds - 1}" if hasattr(p, "first_seed") else repr(p.seeds)
-    facts |= {"This page": f"commit {_commit(home(chapter))}; " + ", ".join(now)}
+    facts |= {"This page": f"commit {commit(home(chapter))}; " + ", ".join(now)}
     if runs:
         # Two measurements of one run both count its training: the longer stands for the run.
         hours = sum(max(r["seconds"] for h, r in runs if h == spec_hash) for spec_hash in hashes) / 3600

@@ -8,7 +8,6 @@ import ast
 import json
 import math
 import os
-import subprocess
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,7 +34,7 @@ class Claim(Plain):
     statement: str
     evidence: str
     statistic: str
-    unit: Literal["points", "r", "IoU", "nats", "slope", "log-odds", "filter value"]
+    unit: Literal[*DIGITS]
     direction: Literal[1, -1]
     margin: float = Field(gt=0)
     control: str
@@ -112,8 +111,7 @@ def record(p, name: str, rows, found: dict):
             line |= shown(claim, entry)
         lines.append(line)
     specs = sorted(set(rows["spec"])) if len(rows) else []
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=chapter.home(name), capture_output=True, text=True).stdout.strip()
-    chapter.glue(f"claims_{name}", {"preset": label, "command": command, "commit": commit, "specs": specs, "claims": entries})
+    chapter.glue(f"claims_{name}", {"preset": label, "command": command, "commit": chapter.commit(chapter.home(name)), "specs": specs, "claims": entries})
     return Markdown(pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True))
 
 

@@ -202,7 +202,6 @@ class TestInBrowser:
     def test_figures_follow_the_theme_switch(self, opened):
         figures = opened.page.locator("article img.dark-light:visible").all()
         assert figures
-        figures = figures[:: -(-len(figures) // 3)]  # three of a page: one function draws them all
         set_theme(opened.page, "light")
         light = [pixels(figure) for figure in figures]
         set_theme(opened.page, "dark")

@@ -5,7 +5,9 @@
     fashion_pairs       composed from fashion_mnist: two garments, one above the other, each reduced to 20 x 20; 100 classes, one for each
                         ordered pair of garment classes; 50,000 train and 10,000 test images, grey, 40 x 20
     fashion_mnist_full  60,000 + 10,000, read by torchvision from the folder KDCORE_DATA
-    cifar10, cifar100   50,000 + 10,000, colour, 32 x 32, read by torchvision from the folder KDCORE_DATA
+    cifar10             50,000 + 10,000, colour, 32 x 32, read by torchvision from the folder KDCORE_DATA
+    cifar100            50,000 + 10,000, colour, 32 x 32, 100 classes: torchvision's files, or one folder of pictures for each class in
+                        KDCORE_DATA/cifar100/train and .../test. The same arrays from both: ordered by class, then by a digest of the pixels.
     imagenet            ILSVRC 2012, 1,281,167 + 50,000, colour, sizes differ: one folder for each class in KDCORE_DATA/imagenet/train and .../val
     imagenet_lt         its long-tailed part, 115,846 + 50,000, as the lists ImageNet_LT_train.txt and ImageNet_LT_test.txt in
                         KDCORE_DATA/imagenet say, lines "path label". Guo et al. (2024) validate both on ImageNet_LT_val.txt instead:
@@ -18,6 +20,7 @@ This module imports neither torch nor torchvision before an array that torchvisi
 """
 import functools
 import gzip
+import hashlib
 import os
 import warnings
 from pathlib import Path
@@ -60,9 +63,15 @@ SCALE = {
     "imagenet_lt": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
+# SHA-256 of the published images of CIFAR-100 and their labels, in the order of `ordered`.
+CIFAR100 = {
+    "train": "58ae9faa7dc3e26dece2ced2f9f52142f2c87e16c2fffdb46bffe0986ada47fc",
+    "test": "a995c5c01feedaec47988825019795a1e9c8cc7990538a89fd918f92afd78eb5",
+}
+
 # First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a first key word can coincide.
 DRAW, DIGITS_SPLIT, PAIRS, TAIL = 0x6B64_6472_6177, 0x6B64_7370_6C74, 0x6B64_7061_6972, 0x6B64_7461_696C
-NOISE, NOISE_CLASS, TEST_ORDER = 0x6B64_6E6F_6973, 0x6B64_6E63_6C73, 0x6B64_7465_7874
+NOISE, NOISE_CLASS, TEST_ORDER, DEALT = 0x6B64_6E6F_6973, 0x6B64_6E63_6C73, 0x6B64_7465_7874, 0x6B64_6465_616C
 PAIRED = 20  # side of each garment in a pair, pixels
 DIGITS_TEST = 500
 
@@ -101,6 +110,8 @@ def check(name: str) -> None:
             + (", or to any folder together with KDCORE_DOWNLOAD=1 to have it downloaded there." if fetched else ".")
         )
     missing = [f for f in FILES[name] if not (Path(root) / f).exists()]
+    if name == "cifar100" and all((Path(root) / name / part).is_dir() for part in ("train", "test")):
+        return
     if missing and not (fetched and os.environ.get("KDCORE_DOWNLOAD") == "1"):
         raise ValueError(
             f"Data set {name!r} is not here: looked in KDCORE_DATA = {root} and did not find {', '.join(missing)}; "
@@ -172,6 +183,19 @@ def noisy(labels: np.ndarray, classes: int, share: float, seed: int) -> np.ndarr
     return labels
 
 
+def dealt(labels: np.ndarray, how: str, seed: int) -> np.ndarray:
+    """Whose logits each training image is given: another image, "within the class" of its label or "across all", the same ones for a seed.
+
+    The images stand in a circle in one random order (within the class: one circle for each) and each takes the next one's, so none takes its own,
+    unless its class has no other. (n,) labels -> (n,) numbers of images, each once.
+    """
+    order, givers = permutation(DEALT, seed, len(labels)), np.empty(len(labels), np.int64)
+    circles = [order] if how == "across all" else [order[labels[order] == c] for c in np.unique(labels)]
+    for circle in circles:
+        givers[circle] = np.roll(circle, -1)
+    return givers
+
+
 def _count(field, wanted, available, name):
     if wanted is not None and not 1 <= wanted <= available:
         raise ValueError(f"{field} = {wanted} is not allowed: {name} has 1 to {available} such examples to draw from.")
@@ -197,6 +221,8 @@ def _whole(name, root):
     elif name in ("imagenet", "imagenet_lt"):
         arrays, classes = (_folders if name == "imagenet" else _lists)(Path(root) / "imagenet")
         arrays = (*arrays[:2], *mixed(*arrays[2:]))
+    elif name == "cifar100":
+        arrays, classes = _cifar100(root)
     elif name in TEXT:
         from kdcore import text
 
@@ -204,6 +230,41 @@ def _whole(name, root):
     else:
         arrays, classes = _torchvision(name, root)
     return _read_only(Dataset(*arrays, classes, *SCALE.get(name, ((), ()))))  # numbers of words have no scale
+
+
+def ordered(x, y):
+    """Examples by class, then by the SHA-256 of their pixels (C, H, W): one order, whatever files they were in. Equal images of a class keep any order."""
+    digests = [hashlib.sha256(image.tobytes()).digest() for image in x]
+    order = sorted(range(len(y)), key=lambda i: (y[i], digests[i]))
+    return x[order], y[order]
+
+
+def _cifar100(root):
+    """Torchvision's files, or class folders where those are absent; only the published images, which their digest in canonical order tells."""
+    official = all((Path(root) / f).exists() for f in FILES["cifar100"]) or os.environ.get("KDCORE_DOWNLOAD") == "1"
+    arrays, classes = _torchvision("cifar100", root) if official else _class_folders(Path(root) / "cifar100")
+    for k, (part, digest) in enumerate(CIFAR100.items()):
+        x, y = arrays[2 * k:2 * k + 2] = ordered(*arrays[2 * k:2 * k + 2])
+        found = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+        if found != digest:
+            raise ValueError(f"Data set 'cifar100' in KDCORE_DATA = {root} is damaged or altered: its {len(y)} {part} images are not the published ones "
+                             f"(SHA-256 {found[:12]}, not {digest[:12]}); put the original files there.")
+    return (*arrays[:2], *mixed(*arrays[2:])), classes
+
+
+def _class_folders(root):
+    """Pictures in root/train/<class>/ and root/test/<class>/, uint8 (n, 3, H, W) of one size; classes are numbered in the order of their names."""
+    from PIL import Image
+
+    classes, arrays = sorted(f.name for f in os.scandir(root / "train") if f.is_dir()), []
+    for part in ("train", "test"):
+        files = [sorted((root / part / c).glob("*.png")) for c in classes]
+        x = np.empty((sum(map(len, files)), 3, 32, 32), np.uint8)
+        for i, file in enumerate(file for one in files for file in one):
+            with Image.open(file) as image:
+                x[i] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        arrays += [x, np.repeat(np.arange(len(classes)), [len(f) for f in files])]
+    return arrays, tuple(classes)
 
 
 def mixed(x, y):

@@ -3,8 +3,9 @@
 resnet-16-32   basic residual blocks of 16 and 32 channels after a 3x3 stem of stride 2 without max-pool;
                the second stage halves the map, so a 28 px image ends in a 7x7 map (the students; 20 thousand weights)
 resnet-32-64   the same with 32 and 64 channels (the teachers; 73 thousand weights)
+resnet-16-32-64, resnet-32-64-128   a third stage, without stride: 32 px end in an 8x8 map (student and teacher on photographs)
 vit-64x2       a vision transformer, patches of 4 px, width 64, depth 2, heads of 32
-cifar-resnet-20   three stages of 16, 32 and 64 channels, 6 n + 2 layers (20, 32, 44, 56, 110), as usual on CIFAR
+cifar-resnet-20   three stages of 16, 32 and 64 channels, 6 n + 2 layers (8, 14, 20, 32, 44, 56, 110), as usual on CIFAR
 cnn-16         three convolutions with BatchNorm, 16, 32 and 64 channels, each halves the map; cnn-16-plain: without BatchNorm
 mlp-128        a hidden layer of 128 ReLUs, mlp-128-64 two; mlp-128-centred: on centred inputs, and its first weights start 0.3 times as large
 linear         a linear map of the centred pixels that starts at zero

@@ -30,10 +30,10 @@ RECIPES = {
 Part = Literal["whole", "left", "right", "random", "left-masked", "right-masked"]
 
 # Networks built here (kdcore.models), for images of 28-32 pixels and for text; any name that timm knows is allowed beside them.
-MODELS = ("resnet-8-16-32", "resnet-16-32", "resnet-32-64", "resnet-16-32-64", "vit-48x3", "vit-64x2", "vit-64x4")
+MODELS = ("resnet-8-16-32", "resnet-16-32", "resnet-32-64", "resnet-16-32-64", "resnet-32-64-128", "vit-48x3", "vit-64x2", "vit-64x4")
 SIZED = {  # of any size; N is a whole number
     "linear": r"linear(-raw)?", "relu-features-N": r"relu-features-[1-9]\d*(-raw)?", "mlp-N": r"mlp-[1-9]\d*(-[1-9]\d*)*(-centred)?",
-    "cnn-N": r"cnn-[1-9]\d*(-plain)?", "cifar-resnet-20": r"cifar-resnet-(20|32|44|56|110)",
+    "cnn-N": r"cnn-[1-9]\d*(-plain)?", "cifar-resnet-20": r"cifar-resnet-(8|14|20|32|44|56|110)",
     "bag-N-N": r"bag-[1-9]\d*-[1-9]\d*", "transformer-NxN": r"transformer-[1-9]\d*x[1-9]\d*",
 }
 
@@ -160,6 +160,9 @@ class Distill(Plain):
     teacher_mode: Literal["eval", "train"]
     parts: tuple[Part, ...] = ()  # what each teacher sees of the student's view; empty: all of it
     switch: Switch | None = None
+    # a control of what the student learns from: each image is given the teachers' logits of another one, of its own class or of any, the same
+    # in every epoch: as soft a target, without the knowledge of the image, or of the image and its class
+    dealt: Literal["own", "within the class", "across all"] = "own"
 
     @model_validator(mode="after")
     def _one_part_each(self) -> "Distill":

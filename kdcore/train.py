@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from kdcore import losses, models, store
-from kdcore.data import load
+from kdcore.data import dealt, load
 from kdcore.spec import Inputs, Optim, Spec, reads_text
 from kdcore.views import BLOCK, batch_view, epoch_view, large, normalise, permutation, size, still
 
@@ -185,6 +185,10 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
     if isinstance(net, models.OnFeatures) and still(spec.view) and not live:
         x = normalise(epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0, where), data.mean, data.std)
         body, features = net.head, torch.cat([net.fixed(part) for part in x.split(CHUNK)])  # which no step changes
+    if dealing := spec.teachers and spec.distill.dealt != "own":
+        if live:
+            raise ValueError(f"dealt = {spec.distill.dealt!r} is not allowed here: it deals out recorded logits, and these teachers run beside the student")
+        givers = torch.from_numpy(dealt(data.train_y, spec.distill.dealt, spec.data.seed)).to(where)
     same = all(map(still, seen))  # then one draw of the teachers' logits serves all epochs
     saved_at = began = time.monotonic()
     spent, steps = snapshot.meta["seconds"] if snapshot is not None else 0.0, o.epochs * batches
@@ -196,6 +200,7 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
                 at = [Inputs(data=spec.data, split="train", view=view, **draws) for view in seen]
                 block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(where)  # (count, K, n, classes)
             shared = block[0 if same else epoch - first]
+            shared = shared[:, givers] if dealing else shared
         order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
         total_loss, hits = torch.zeros((), device=where), torch.zeros((), dtype=torch.int64, device=where)
         for b in range(batches):

@@ -314,19 +314,75 @@ def test_a_truncated_file_of_fashion_mnist_is_refused(folder):
         load("fashion_mnist_full")
 
 
-@pytest.mark.parametrize("name, reader", [("cifar10", "CIFAR10"), ("cifar100", "CIFAR100")])
-def test_cifar(folder, monkeypatch, name, reader):
+def test_cifar10(folder, monkeypatch):
     from kdcore._torchvision import torchvision
 
+    name = "cifar10"
     sums, rows, labels = write_cifar(folder, name)
     with pytest.raises(ValueError, match=f"{name}.*damaged or altered"):  # not the published md5
         load(name)
-    expect_md5(monkeypatch, getattr(torchvision.datasets, reader), sums)
+    expect_md5(monkeypatch, torchvision.datasets.CIFAR10, sums)
     d = data._whole(name, str(folder))
     assert (d.train_x.reshape(-1, 3072) == np.concatenate(rows[:-1])).all() and (d.test_x.reshape(-1, 3072) == rows[-1]).all()
     assert d.train_x.shape[1:] == (3, 32, 32) and d.train_x.flags.c_contiguous and len(d.mean) == len(d.std) == 3
     assert d.train_y.tolist() == sum(labels[:-1], []) and d.test_y.tolist() == labels[-1] and d.classes[3] == "class 3"
     assert load(name, n_train=4).train_x.flags.c_contiguous
+
+
+def write_class_folders(root, rows, labels, classes):
+    """The images of `write_cifar` as pictures cifar100/<part>/<class>/<number>.png; the numbers say nothing of the order in the official files."""
+    from PIL import Image
+
+    for part, x, y in zip(("train", "test"), rows, labels):
+        for name in classes:
+            (root / "cifar100" / part / name).mkdir(parents=True)
+        for i, (row, label) in enumerate(zip(x, y)):
+            picture = Image.fromarray(row.reshape(3, 32, 32).transpose(1, 2, 0))
+            picture.save(root / "cifar100" / part / classes[label] / f"{i * 7919 % 1000:03}.png")
+
+
+def test_cifar100_is_the_same_from_its_files_and_from_class_folders(tmp_path, monkeypatch):
+    from kdcore._torchvision import torchvision
+
+    files, folders = tmp_path / "files", tmp_path / "folders"
+    files.mkdir()
+    monkeypatch.delenv("KDCORE_DOWNLOAD", raising=False)
+    sums, rows, labels = write_cifar(files, "cifar100")
+    write_class_folders(folders, rows, labels, [f"class {i:02}" for i in range(100)])
+    for root in (files, folders):
+        monkeypatch.setenv("KDCORE_DATA", str(root))
+        with pytest.raises(ValueError, match="cifar100.*damaged or altered"):  # neither the published md5 nor the published pixels
+            load("cifar100")
+    expect_md5(monkeypatch, torchvision.datasets.CIFAR100, sums)
+    monkeypatch.setenv("KDCORE_DATA", str(files))
+    with pytest.raises(ValueError, match="not the published ones") as caught:
+        load("cifar100")
+    by_hand = sorted(zip(labels[0], (hashlib.sha256(row.tobytes()).digest() for row in rows[0]), range(8)))
+    expected = rows[0][[i for *_, i in by_hand]].reshape(-1, 3, 32, 32)
+    digests = [hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+               for x, y in (data.ordered(row.reshape(-1, 3, 32, 32), np.array(y)) for row, y in zip(rows, labels))]
+    assert digests[0][:12] in str(caught.value)
+    monkeypatch.setattr(data, "CIFAR100", dict(zip(("train", "test"), digests)))
+    read = {root: data._whole("cifar100", str(root)) for root in (files, folders)}
+    a, b = read.values()
+    assert (a.train_x == expected).all() and a.train_y.tolist() == sorted(labels[0])
+    for name in ("train_x", "train_y", "test_x", "test_y"):
+        assert (getattr(a, name) == getattr(b, name)).all() and getattr(a, name).flags.c_contiguous
+    assert sorted(a.test_y) == sorted(labels[1]) and len(a.classes) == len(b.classes) == 100 and len(a.mean) == 3
+    (folders / "cifar100" / "train" / "class 05" / "extra.png").write_bytes(next((folders / "cifar100" / "train").glob("*/*.png")).read_bytes())
+    data._whole.cache_clear()
+    with pytest.raises(ValueError, match="9 train images are not the published ones"):
+        data._whole("cifar100", str(folders))
+
+
+def test_logits_are_dealt_out_once_and_never_to_their_own_image():
+    labels = np.random.default_rng(0).integers(0, 5, 200)
+    for how in ("within the class", "across all"):
+        givers = data.dealt(labels, how, seed=3)
+        assert sorted(givers) == list(range(200)) and (givers != np.arange(200)).all()
+        assert (givers == data.dealt(labels, how, seed=3)).all() and (givers != data.dealt(labels, how, seed=4)).any()
+    assert (labels[data.dealt(labels, "within the class", 3)] == labels).all()
+    assert 0.05 < (labels[data.dealt(labels, "across all", 3)] == labels).mean() < 0.4  # one in five by chance
 
 
 def test_nothing_is_downloaded_unless_asked(folder, monkeypatch):

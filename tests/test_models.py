@@ -47,6 +47,11 @@ def test_networks_are_pure_functions_of_their_seed(name):
 def test_depth_and_width():
     convolutions = [m for m in models.build("cifar-resnet-56", 3, 100, (32, 32), 0).modules() if isinstance(m, torch.nn.Conv2d)]
     assert sum(c.kernel_size == (3, 3) for c in convolutions) == 55  # and the head is the 56th layer
+    for name, layers, widths in (("cifar-resnet-8", 7, (16, 32, 64)), ("cifar-resnet-14", 13, (16, 32, 64)), ("resnet-32-64-128", 7, (32, 64, 128))):
+        net = models.build(name, 3, 100, (32, 32), 0)
+        assert sum(isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3) for m in net.modules()) == layers
+        assert tuple(stage[-1].conv2_kxk.conv.out_channels for stage in net.stages) == widths
+        assert net.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, widths[-1], 8, 8)
     seen = []
     net = models.build("cifar-resnet-20", 3, 100, (32, 32), 0)
     net.stages.register_forward_hook(lambda _, __, out: seen.append(out.shape))
@@ -78,7 +83,8 @@ def test_gradient_descent_from_zero_is_the_closed_form_of_its_eigendirections():
 
 @pytest.mark.parametrize("name", IMAGES[:-1])
 def test_networks_learn(name):
-    loss = fit(spec(name, epochs=60, lr=0.5, optim=dict(momentum=0.9, method="sgd") if name.startswith("cnn") else {}))[1]
+    # with a step of 0.5 a CNN with momentum is chaotic: what it has learnt then depends on the processor
+    loss = fit(spec(name, epochs=60, lr=0.1, optim=dict(momentum=0.9)) if name.startswith("cnn") else spec(name, epochs=60, lr=0.5))[1]
     assert loss[-1] < 0.8 * loss[0]
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from kdcore import models, store, train as tr, views
+from kdcore.data import dealt
 from kdcore.measure import EVALUATION_SEED, model as measure_model
 from kdcore.spec import MODELS, Inputs, Optim, View
 from kdcore.train import TrainingDiverged, fit, frozen, learning_rate, logits, train
@@ -77,6 +78,20 @@ def test_teachers_stay_bit_identical_unless_told_to_drift():
             assert same({k: v for k, v in net.state_dict().items() if "running" not in k and "tracked" not in k}, state)
             assert same(net.state_dict(), state) != drifts
     assert all(same(train(t).state, state) for t, state in zip(student.teachers, before))
+
+
+def test_dealt_logits_are_those_of_another_image(monkeypatch):
+    """Teachers that say nothing of the image: the student is the same as with the teachers' logits rearranged by hand."""
+    control = pair(dealt="across all")
+    labels = tr.load(control.data).train_y
+    givers, original = dealt(labels, "across all", control.data.seed), tr.logits
+    ours = fit(control)
+    assert not np.array_equal(ours[1], fit(pair())[1])
+    monkeypatch.setattr(tr, "logits", lambda spec, inputs: original(spec, inputs)[:, givers])
+    by_hand = fit(pair())
+    assert np.array_equal(ours[1], by_hand[1]) and same(ours[0], by_hand[0])
+    with pytest.raises(ValueError, match="dealt = 'across all' is not allowed.*run beside the student"):
+        fit(control, live=True)
 
 
 def test_teacher_mode_and_loss_options_change_the_student():

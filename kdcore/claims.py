@@ -43,6 +43,8 @@ class Claim(Plain):
     chapter: str
     figure: str | None = None
     exact: bool = False
+    seeds: int | None = Field(default=None, ge=2)
+    garments: str | None = None
 
 
 def load(file: Path = FILE) -> list[Claim]:
@@ -107,8 +109,11 @@ def record(p, name: str, rows, found: dict):
             if set(controls) != set(claim.controls):
                 raise ValueError(f"{claim.id} has the controls {', '.join(claim.controls)}; measured were {', '.join(controls)}")
             entry = _numbers(effect) | {"controls": {what: _numbers(controls[what]) for what in claim.controls}, "elsewhere": "".join(elsewhere)}
-            entries[claim.id] = entry
             line |= shown(claim, entry)
+            if claim.seeds is not None and entry["n"] < claim.seeds:
+                line["verdict"] = f"not judged before {claim.seeds} seeds"
+            else:
+                entries[claim.id] = entry
         lines.append(line)
     specs = sorted(set(rows["spec"])) if len(rows) else []
     chapter.glue(f"claims_{name}", {"preset": label, "command": command, "commit": chapter.commit(chapter.home(name)), "specs": specs, "claims": entries})

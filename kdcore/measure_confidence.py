@@ -62,7 +62,25 @@ def confidence(spec: Spec) -> dict[str, float]:
     log-odds mislabelled, log-odds clean    the teacher's mean on its own class, training examples; nan without label noise, like all of mislabelled
     collapsed       1 where a model's training accuracy, by given or true labels, is nearer to chance, the largest class's share, than to the best one's
     """
-    data, models, row = load(spec.data), models_of(spec), {}
+    return compared(spec, models_of(spec))
+
+
+confidence.version = 1
+confidence.needs = lambda spec: (rerun(spec), third(spec))
+
+
+def confidence_with(spec: Spec, rerun: Spec, third: Spec) -> dict[str, float]:
+    """As `confidence`, with a given network trained on labels alone as the rerun and a given model like the teacher as the third one: where a grid
+    of runs has them already."""
+    return compared(spec, models_of(spec) | {"rerun": rerun, "third": third})
+
+
+confidence_with.version = 1
+
+
+def compared(spec: Spec, models: dict[str, Spec]) -> dict[str, float]:
+    """The row of `confidence` for these four models."""
+    data, row = load(spec.data), {}
     wrong, chance = data.train_y != data.train_true, np.bincount(data.train_y).max() / len(data.train_y)
     for split in ("train", "test"):
         z = {name: recorded(m, spec.data, split, clean(spec), 1) for name, m in models.items()}
@@ -81,10 +99,6 @@ def confidence(spec: Spec) -> dict[str, float]:
     failed = collapsed({name: max(row[f"accuracy train {labels} {name}"] for labels in ("given", "true")) for name in models}, chance)
     row |= {f"collapsed {name}": failed[name] for name in models}
     return {k: float(f"{v:.8g}") for k, v in row.items()}
-
-
-confidence.version = 1
-confidence.needs = lambda spec: (rerun(spec), third(spec))
 
 
 def counts(x, y, bins: int, low: float, high: float) -> list[list[int]]:

@@ -104,6 +104,15 @@ def collect(measurement: Callable, specs, executor=None, progress: bool = True, 
     return pd.DataFrame([{**rows[s]["values"], "spec": s.hash, "provenance": rows[s]["provenance"]} for s in specs])
 
 
+def stored(measurement: Callable, specs, **arguments) -> pd.DataFrame | None:
+    """What `collect` would give, of committed rows alone: nothing is trained or measured. None unless every row is there."""
+    specs, known = list(specs), committed(measurement)
+    keys = [row_key(measurement, s, arguments) for s in specs]
+    if not all(key in known for key in keys):
+        return None
+    return pd.DataFrame([{**known[k]["values"], "spec": s.hash, "provenance": known[k]["provenance"]} for s, k in zip(specs, keys)])
+
+
 def publish(measurement: Callable, rows: list[dict]) -> Path:
     """Adds rows to KDCORE_PUBLISH/<measurement>.jsonl, one JSON object a line with its own checksum; a row of the same key is replaced."""
     path = Path(os.environ["KDCORE_PUBLISH"]) / f"{measurement.__name__}.jsonl"

@@ -53,6 +53,11 @@ class Regime(Parameters):
     def all_seeds(self) -> range:
         return range(self.first_seed, self.first_seed + self.seeds)
 
+    @property
+    def sgd(self) -> dict:
+        """Fields of Optim that all runs of the regime share."""
+        return {"momentum": 0.9, "weight_decay": 0.0}
+
 
 class ManyClasses(Regime):
     """A regime with a second data set, of many classes, on which the same networks are trained for another number of epochs."""
@@ -95,7 +100,7 @@ def images(p: Regime, seed: int, imbalance: float | None = None) -> Data:
 def optim(p: Regime, epochs: int, rate: float, milestones=(), **changes) -> Optim:
     """A cosine after 10 % of warm-up; with milestones the paper's steps (appendix A): 8 epochs of warm-up, then a tenth at each."""
     schedule = {"warmup": min(8, epochs // 2) / epochs, "schedule": "steps", "milestones": tuple(milestones)} if milestones else {"warmup": 0.1}
-    return Optim(**{"epochs": epochs, "batch_size": p.batch_size, "lr": rate, "momentum": 0.9, "weight_decay": 0.0} | schedule | changes)
+    return Optim(**{"epochs": epochs, "batch_size": p.batch_size, "lr": rate} | p.sgd | schedule | changes)
 
 
 def teacher(p: Regime, seed: int, k: int, view: View) -> Spec:
@@ -111,6 +116,12 @@ def student(p: Regime, seed: int, view: View, teachers=(), imbalance: float | No
     listen = dict(temperature=p.temperature, ce_weight=p.ce_weight, kd_weight=p.kd_weight, zscore=False, teacher_mode="eval") | changes
     return Spec(data=images(p, seed, imbalance), view=view, model=p.student, optim=optim(p, p.epochs, learning_rate or p.learning_rate, p.milestones),
                 distill=Distill(teachers=tuple(teachers), **listen) if teachers else None, model_seed=seed, order_seed=seed, aug_seed=seed)
+
+
+def again(spec: Spec, k: int) -> Spec:
+    """The k-th repetition of a run on the same examples: other initial weights, batch order and views than those of any teacher (k = 1, 2, ...)."""
+    run = spec.model_seed + (3 + k) * TEACHERS_APART
+    return spec.model_copy(update={"model_seed": run, "order_seed": run, "aug_seed": run})
 
 
 def named(p: Regime, seed: int, pair: str) -> list[Spec]:

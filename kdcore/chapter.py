@@ -20,7 +20,7 @@ import yaml
 
 from .parameters import ImageDataset, ModelName, ParameterError, Parameters, read
 
-__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "commit", "declared", "glue", "home", "markdown", "origin", "provenance",
+__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "commit", "declared", "glue", "home", "markdown", "origin", "preset", "provenance",
            "read", "reading", "say", "table"]
 
 # ------------------------------------------------------------------------------------------- what the notebook declares
@@ -53,6 +53,11 @@ def _presets(home, chapter):
     quick = {name: default for name, (default, _) in declared(home / "notebooks" / f"{chapter}.ipynb").items()}
     files = sorted((home / "presets").glob(f"*/{chapter}.yaml"))
     return {"quick": quick} | {f.parent.name: quick | (yaml.safe_load(f.read_text()) or {}) for f in files}
+
+
+def preset(chapter, name):
+    """{parameter: value} of one chapter's preset, the defaults for what it leaves out."""
+    return _presets(home(chapter), chapter)[name]
 
 
 def _allowed(field):

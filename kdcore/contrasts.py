@@ -8,8 +8,6 @@ import pandas as pd
 
 from kdcore import trials
 
-LIKE_AND_MIXED = ("ww", "ws", "ss")  # sw is ws with the teachers' names exchanged
-
 
 def quantities(runs: pd.DataFrame) -> pd.DataFrame:
     """The table with `accuracy`, `gap`, `online gap` and, per metric, "<metric> own | weak | strong | clean": on the student's own view of the training
@@ -33,12 +31,17 @@ def cell(runs: pd.DataFrame, metric: str, loss: str, teachers: str, view: str) -
     return part.groupby("seed")[metric].mean() * (1 if metric.split()[0] in ("kl", "mi", "kappa", "entropy") else 100)
 
 
+def _has(runs, loss, teachers):
+    return ((runs["loss"] == loss) & (runs["teachers"] == teachers)).any()
+
+
 def _mean(series):
     return pd.concat(list(series), axis=1).mean(axis=1, skipna=False).dropna()
 
 
-def view_effect(runs, metric, loss="vanilla", teachers=LIKE_AND_MIXED):
-    """Students on strong views minus students on weak ones, mean over the pairs of teachers."""
+def view_effect(runs, metric, loss="vanilla", teachers=None):
+    """Students on strong views minus students on weak ones, mean over the pairs of teachers: those of the table, sw or not, where none are named."""
+    teachers = teachers or [pair for pair in trials.PAIRS if _has(runs, loss, pair)]
     return _mean(cell(runs, metric, loss, t, "Ss") - cell(runs, metric, loss, t, "Sw") for t in teachers)
 
 
@@ -79,7 +82,6 @@ def primary(runs: pd.DataFrame, maps: pd.DataFrame | None, tilts: dict[int, pd.D
 
     runs: `quantities`; maps: see `divergence`; tilts: {temperature: table, see `exaggeration`}.
     """
-    has = lambda *kinds: all(((runs["loss"] == loss) & (runs["teachers"] == teachers)).any() for loss, teachers in kinds)
     found = {
         "view-fidelity": (view_effect(runs, "agreement own"), {
             "clean test images": view_effect(runs, "agreement clean"),
@@ -95,7 +97,7 @@ def primary(runs: pd.DataFrame, maps: pd.DataFrame | None, tilts: dict[int, pd.D
         for kind in ("sum", "label"):
             found[f"divergence-{kind}"] = divergence(maps, kind), {"equal areas": divergence(maps, kind, "matched")}
     for loss in ("z-same", "z-sun"):
-        if has((loss, "ws")):
+        if _has(runs, loss, "ws"):
             for name, metric in (("gap-online", "online gap"), ("gap-clean", "gap"), ("fidelity", "agreement own")):
                 found[f"{loss}-{name}"] = loss_effect(runs, metric, loss), {}
     for temperature, table in tilts.items():
@@ -103,7 +105,7 @@ def primary(runs: pd.DataFrame, maps: pd.DataFrame | None, tilts: dict[int, pd.D
             slope = exaggeration(table, split)
             found[f"slope-{split}-{temperature}"] = slope, {"minus the rerun": slope - exaggeration(table, split, "rerun")}
     dealt = [("dealt within the class", "ww"), ("dealt across all", "ww")]
-    found["gain-labels"] = gain(runs, ("one-hot", "–")), {f"minus {loss}": gain(runs, (loss, t)) for loss, t in dealt if has((loss, t))}
-    if has(("vanilla", "w")):
+    found["gain-labels"] = gain(runs, ("one-hot", "–")), {f"minus {loss}": gain(runs, (loss, t)) for loss, t in dealt if _has(runs, loss, t)}
+    if _has(runs, "vanilla", "w"):
         found["gain-second-teacher"] = gain(runs, ("vanilla", "w")), {}
     return found

@@ -4,7 +4,7 @@ changes."""
 import numpy as np
 import torch
 
-from kdcore import attention as att
+from kdcore import attention as att, photographs
 from kdcore.data import load
 from kdcore.measure import EVALUATION_SEED, clean
 from kdcore.spec import Spec, View
@@ -146,3 +146,31 @@ def gallery(spec: Spec, images: list[int]) -> dict[str, list]:
 
 
 gallery.version = 1
+
+
+def portraits(spec: Spec) -> dict[str, list]:
+    """What a student (S) and its teachers (T1, T2, ...), CNNs, make of the photographs of kdcore.photographs:
+
+    predicted, probability   of each model and photograph: the class, its probability
+    kept                     whether the shifted head, see below, predicts the same class
+    label                    class activation map of that class, rescaled to 0 ... 1, (photographs, h, w) as lists of three digits
+    sum, sum of the shifted head     the class-summed map, before it is rescaled, of the head as trained and of one to whose rows one vector is added, as long
+        as a typical row: the same predictions. Maps in between belong to parts of the vector: the class-summed map is linear in the head.
+    """
+    data, row = load(spec.data), {}
+    x = torch.from_numpy(photographs.reduced(*data.train_x.shape[1:])).to(device())
+    x = normalise(x, data.mean, data.std)
+    for name, model in models_of(spec).items():
+        f, weight, bias, z = att.features(frozen(model), x)
+        shift = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(model.model_seed)).to(weight) * weight.std()
+        kept = (f.mean((2, 3)) @ (weight + shift).T + bias).argmax(1) == z.argmax(1)
+        row[f"kept {name}"] = kept.tolist()
+        row[f"predicted {name}"] = [data.classes[c] for c in z.argmax(1)]
+        row[f"probability {name}"] = [round(float(q), 4) for q in z.softmax(1).max(1).values]
+        maps = {"label": att.rescale(att.cam(f, weight, z.argmax(1))), "sum": att.cam_sum(f, weight, bias),
+                "sum of the shifted head": att.cam_sum(f, weight + shift, bias)}
+        row |= {f"{kind} {name}": [[[float(f"{v:.4g}") for v in line] for line in one] for one in m.tolist()] for kind, m in maps.items()}
+    return row
+
+
+portraits.version = 1

@@ -16,7 +16,7 @@ def test_photographs_are_small_and_each_has_its_credit():
     assert files == sorted(f"{name}.jpg" for name in photographs.NAMES)
     for name in files:
         line = next(line for line in credits.splitlines() if line.startswith(name))
-        assert "http" in line and any(licence in line for licence in ("public domain", "CC0", "CC BY 2.0"))
+        assert any(licence in line for licence in ("public domain", "CC0", "CC BY 2.0"))
     assert sum(file.stat().st_size for file in photographs.FOLDER.iterdir()) < 120_000
 
 
@@ -46,4 +46,4 @@ def test_portraits_are_the_maps_of_the_predicted_class_and_the_shifted_head_pred
     shift = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(spec.model_seed)) * weight.std()
     halfway = attention.cam_sum(f, weight + shift / 2, bias).numpy()
     assert (ends[0] + ends[1]) / 2 == pytest.approx(halfway, rel=2e-3, abs=2e-2)
-    assert np.abs(ends[0] - ends[1]).max() > 1
+    assert np.abs(ends[0] - ends[1]).max() > 0.1 * np.abs(ends[0]).max()

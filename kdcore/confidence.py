@@ -52,6 +52,7 @@ def instrument_slope(x, y, z):
 
 def slope(x, y):
     """cov(x, y) / var(x): slope of the least-squares line of y on x. (n,) twice -> scalar, nan where x does not vary."""
+    x, y = _points(x=x, y=y)
     return instrument_slope(x, y, x) if np.ptp(x) > 0 else float("nan")
 
 

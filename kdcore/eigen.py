@@ -270,6 +270,8 @@ class Below(NamedTuple):
 
 def share_below(pairs):
     """How many trajectories lie below the one-hot curve, ties and unmatched pairs counted apart. Pairs -> Below (nan if none is decided)."""
+    if len({np.shape(v) for v in pairs}) > 1 or np.ndim(pairs.ratio) != 1:
+        raise ValueError(f"pairs have shapes {', '.join(str(np.shape(v)) for v in pairs)}; expected one number for each pair in all of them.")
     unmatched = np.isnan(pairs.ratio)
     decided = ~unmatched & ~pairs.tie
     shares = (float(v[decided].mean()) if decided.any() else np.nan for v in (pairs.ratio < 1, pairs.below))

@@ -39,7 +39,8 @@ class Setting(Parameters):
 
 def check(s: Setting, seed: int) -> None:
     """ValueError in one sentence where the setting cannot run: fewer examples than asked for or than a batch, a network that does not read them."""
-    one_batch(len(data.load(examples(s, seed)).train_y), s.batch_size, "n_train", s.n_train, s.dataset)  # says what is wrong with n_train or n_test
+    found = data.load(examples(s, seed))  # says what is wrong with n_train or n_test
+    one_batch(len(found.train_y), s.batch_size, "n_train", s.n_train, s.dataset)
     for name in ("teacher", "student"):
         if reads_text(getattr(s, name)) != (s.dataset in data.TEXT):
             kind = "text" if s.dataset in data.TEXT else "images"

@@ -291,7 +291,7 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
             total_loss += value
             hits += (z.argmax(1) == y_all[index]).sum()
         loss[epoch], online[epoch] = total_loss.item() / batches, hits.item() / (batches * o.batch_size)
-        if not loss[epoch] <= GROWN * max(first_loss, LEAST_LOSS):
+        if not math.isfinite(loss[epoch]) or loss[epoch] > GROWN * max(first_loss, LEAST_LOSS):
             raise TrainingDiverged(f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]:g} in epoch {epoch + 1} of {o.epochs}, from "
                                    f"{first_loss:.3g} in its first step: try a smaller learning rate than {o.lr}")
         after_epoch(epoch, net)

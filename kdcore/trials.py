@@ -45,7 +45,8 @@ class Regime(Parameters):
 
     @model_validator(mode="after")
     def enough_images(self):
-        one_batch(len(data.load(images(self, self.first_seed)).train_y), self.batch_size, "n_train", self.n_train, self.dataset)  # says what is wrong with n_train or n_test
+        found = data.load(images(self, self.first_seed))  # says what is wrong with n_train or n_test
+        one_batch(len(found.train_y), self.batch_size, "n_train", self.n_train, self.dataset)
         return self
 
     @model_validator(mode="after")

@@ -230,7 +230,8 @@ def test_pretrained_weights_that_cannot_be_had_are_known_at_once(monkeypatch, tm
     with pytest.raises(ValueError, match="Pretrained weights of resnet18 cannot be had.*HF_HUB_OFFLINE is set"):
         models.check("resnet18", 3, 10, (224, 224), pretrained=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}")  # where nobody answers
+    nobody = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody)
     begin = time.monotonic()
     with pytest.raises(ValueError, match="Pretrained weights of resnet18 cannot be had: the network is needed, or a copy in timm's cache"):
         models.check("resnet18", 3, 10, (224, 224), pretrained=True)

@@ -15,6 +15,7 @@ transformer-32x1    text: an encoder of width 32 and depth 1, mean over the word
 "Centred" inputs or features have mean zero over the training images, and their covariance has the largest eigenvalue 1; with -raw at the end
 the mean stays, and the second moment has. These two constants are fixed before training.
 Any other name is handed to timm.create_model, e.g. resnet50, resnet18 and vit_base_patch32_224, which Guo et al. (2024) use.
+Networks of timm that draw random numbers while they train (stochastic depth, dropout) are refused: a run could not be repeated.
 """
 
 import math

@@ -12,6 +12,7 @@ Masks of unrelated networks overlap too, more so the larger they are: show area,
 
 from contextlib import ExitStack
 from functools import reduce
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -23,9 +24,26 @@ from kdcore import _torchvision  # noqa: F401  (timm imports torchvision: the mi
 from timm.models.vision_transformer import Attention, VisionTransformer
 
 
+def _real(x: Tensor, name: str, axes: str) -> None:
+    """ValueError unless x has real numbers and these axes, "images, height, width", none of length 0."""
+    if x.ndim != len(axes.split(",")) or 0 in x.shape or not x.is_floating_point():
+        raise ValueError(f"{name} have shape {tuple(x.shape)} and type {x.dtype}; expected real numbers ({axes}), none 0.")
+
+
+def _whole(value, name: str, least: int) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more.")
+    return int(value)
+
+
+def _grid(size, name: str) -> tuple[int, int]:
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise ValueError(f"{name} is {size!r}; it must be two whole numbers, height and width.")
+    return _whole(size[0], name, 1), _whole(size[1], name, 1)
+
+
 def _maps(maps: Tensor) -> None:
-    if maps.ndim != 3 or 0 in maps.shape:
-        raise ValueError(f"maps have shape {tuple(maps.shape)}; expected (images, height, width), none 0.")
+    _real(maps, "maps", "images, height, width")
     if not torch.stack(maps.aminmax()).isfinite().all():  # NaN and infinity reach the extremes; ten times faster than asking every pixel
         raise ValueError(f"maps hold {(~maps.isfinite()).sum()} values that are NaN or infinite; all must be finite.")
 
@@ -51,6 +69,7 @@ def features(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]
     Any such timm CNN (ByobNet, ResNet, DenseNet, ...). Another head (hidden layer, norm after pooling, max pooling, active dropout, transformer)
     raises ValueError: these maps would not explain its logits.
     """
+    _real(x, "images", "images, channels, height, width")
     if not all(hasattr(net, name) for name in ("forward_features", "forward_head", "get_classifier")):
         raise ValueError(f"{type(net).__name__} has no forward_features, forward_head and get_classifier; expected a CNN of timm.")
     f, head = net.forward_features(x), net.get_classifier()
@@ -64,26 +83,62 @@ def features(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]
     return f, head.weight.detach(), bias, logits
 
 
+def patch_grid(net: VisionTransformer, x: Tensor) -> tuple[int, int]:
+    """Rows and columns of the patches that a timm VisionTransformer makes of these images (n, channels, H, W), from their own size.
+
+    ValueError where the patches do not cover the images exactly: a map of them would be stretched over other pixels.
+    """
+    _real(x, "images", "images, channels, height, width")
+    size, patch, fixed = tuple(x.shape[-2:]), tuple(net.patch_embed.feat_ratio(as_scalar=False)), net.patch_embed.img_size
+    if fixed is not None and net.patch_embed.strict_img_size and tuple(fixed) != size:
+        raise ValueError(f"images have height and width {size}; this {type(net).__name__} reads {tuple(fixed)}.")
+    if size[0] % patch[0] or size[1] % patch[1]:
+        raise ValueError(f"images have height and width {size}, which patches of {patch} do not cover exactly.")
+    return size[0] // patch[0], size[1] // patch[1]
+
+
 @torch.no_grad()
 def vit_attention(net: VisionTransformer, x: Tensor) -> tuple[Tensor, Tensor]:
     """(attention, logits) of a timm VisionTransformer: attention (n, blocks, heads, tokens, tokens) = softmax(q k^T / sqrt(width of a head)), each
-    row sums to 1; tokens are CLS, other prefix tokens if any, then the patches row by row, net.patch_embed.grid_size of them.
+    row sums to 1; tokens are CLS, other prefix tokens if any, net.num_prefix_tokens in all, then the patches row by row, patch_grid(net, x) of them.
 
     The forward pass is the network's own, fused or not: queries and keys are only read in passing, and nothing stays attached to the network.
+    Logits that are not made of the CLS token alone (no class token, mean or attention over tokens, a distillation token), which its attention would
+    not explain, raise ValueError; so do tokens that are not prefix and patches.
     """
     blocks = [block.attn for block in net.blocks if isinstance(getattr(block, "attn", None), Attention)] if isinstance(net, VisionTransformer) else []
     if not blocks or len(blocks) != len(net.blocks):
         raise ValueError(f"{type(net).__name__} is not a timm VisionTransformer with standard attention in each of its blocks.")
+    if not net.has_class_token:
+        raise ValueError(f"{type(net).__name__} has no class token whose attention could be shown.")
+    grid, prefix, this = patch_grid(net, x), net.num_prefix_tokens, get_ident()
     queries, keys = [], []
     with ExitStack() as hooks:
         for block in blocks:
             for module, kept in ((block.q_norm, queries), (block.k_norm, keys)):  # the identity where there is no norm
-                hooks.callback(module.register_forward_hook(lambda _, __, out, kept=kept: kept.append(out)).remove)
-        logits = net(x)
-    return torch.stack([(q * block.scale @ k.mT).softmax(-1) for block, q, k in zip(blocks, queries, keys)], dim=1), logits
+                def keep(_, __, out, kept=kept):  # other threads may be using the network
+                    if get_ident() == this:
+                        kept.append(out)
+
+                hooks.callback(module.register_forward_hook(keep).remove)
+        f = net.forward_features(x)
+        logits = net.forward_head(f)
+    expected = net.head(net.fc_norm(f[:, 0])) if net.attn_pool is None else torch.full_like(logits, float("inf"))
+    if not torch.allclose(logits, expected, rtol=1e-3, atol=1e-3 * float(logits.abs().max()), equal_nan=True):
+        raise ValueError(f"{type(net).__name__} does not make its logits of its class token alone (global_pool = {net.global_pool!r}): the attention of that "
+                         "token would not explain them.")
+    attention = torch.stack([(q * block.scale @ k.mT).softmax(-1) for block, q, k in zip(blocks, queries, keys, strict=True)], dim=1)
+    _tokens(attention, grid, prefix)
+    return attention, logits
 
 
 # --- maps ---
+
+
+def _head(f: Tensor, weight: Tensor) -> None:
+    _real(f, "features", "images, channels, height, width"), _real(weight, "weights", "classes, channels")
+    if weight.shape[1] != f.shape[1]:
+        raise ValueError(f"features have shape {tuple(f.shape)} and weights {tuple(weight.shape)}; channels must be as many.")
 
 
 def cam_sum(f: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -93,13 +148,17 @@ def cam_sum(f: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     s is what no loss of logits up to a common constant can train (cross-entropy, distillation, z-scores): under SGD it stays as it was drawn, or
     decays. The map shows where features are large along a random direction; use `cam`.
     """
+    _head(f, weight)
+    if bias.shape != weight.shape[:1] or not bias.is_floating_point():
+        raise ValueError(f"bias has shape {tuple(bias.shape)} and type {bias.dtype}; expected {len(weight)} real numbers, one for each class.")
     return torch.einsum("ndhw,d->nhw", f, weight.sum(0)) + bias.sum()
 
 
 def cam(f: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
     """weight_c . f_ij, c the image's own class. -> (n, h, w). Zhou et al. 2016, Eq. 2. With labels: label CAM; with logits.argmax(1): predicted-class
     CAM. Its mean over positions is the class's logit less the bias, a constant that neither masks nor ranks see."""
-    if classes.shape != f.shape[:1] or classes.dtype.is_floating_point or classes.dtype == torch.bool:
+    _head(f, weight)
+    if classes.shape != f.shape[:1] or classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
         raise ValueError(f"classes have shape {tuple(classes.shape)} and type {classes.dtype}; expected {len(f)} integers.")
     if classes.min() < 0 or classes.max() >= len(weight):
         raise ValueError(f"classes run from {int(classes.min())} to {int(classes.max())}; allowed are 0 to {len(weight) - 1}.")
@@ -116,31 +175,39 @@ def grad_cam(f: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
 
 def energy(f: Tensor) -> Tensor:
     """sum_k f_k^2. -> (n, h, w). Zagoruyko & Komodakis 2017, the activation-based map with p = 2; no class, no head."""
+    _real(f, "features", "images, channels, height, width")
     return f.square().sum(1)
 
 
-def _patches(row: Tensor, grid: tuple[int, int]) -> Tensor:
-    """What CLS gives to the patches, (n, tokens) -> (n, *grid)."""
-    patches = grid[0] * grid[1]
-    if row.shape[1] <= patches:
-        raise ValueError(f"attention has {row.shape[1]} tokens for a grid of {grid[0]} x {grid[1]} patches; expected a CLS token before them.")
-    return row[:, -patches:].unflatten(1, grid)
+def _tokens(attention: Tensor, grid: tuple[int, int], prefix: int) -> tuple[int, int]:
+    """The grid, if the attention has as many tokens as it and the prefix have together."""
+    _real(attention, "attention maps", "images, blocks, heads, tokens, tokens")
+    (rows, columns), tokens = _grid(grid, "grid"), attention.shape[-1]
+    if attention.shape[-2] != tokens or tokens != rows * columns + _whole(prefix, "prefix", 1):
+        raise ValueError(f"attention has {attention.shape[-2]} x {tokens} tokens for a grid of {rows} x {columns} patches and a prefix of {prefix}; "
+                         f"expected {rows * columns + prefix}, a CLS token and others of the prefix before the patches.")
+    return rows, columns
 
 
-def cls_attention(attention: Tensor, grid: tuple[int, int]) -> Tensor:
-    """What the CLS token attends to in the last block, mean over heads. attention of `vit_attention`, grid (g_h, g_w) -> (n, g_h, g_w)."""
-    return _patches(attention[:, -1, :, 0].mean(1), grid)
+def cls_attention(attention: Tensor, grid: tuple[int, int], prefix: int = 1) -> Tensor:
+    """What the CLS token attends to in the last block, mean over heads. attention of `vit_attention`, grid (g_h, g_w) -> (n, g_h, g_w).
+
+    grid: `patch_grid`; prefix: tokens before the patches, net.num_prefix_tokens, CLS first. ValueError where they are not all tokens there are.
+    """
+    grid = _tokens(attention, grid, prefix)
+    return attention[:, -1, :, 0].mean(1)[:, prefix:].unflatten(1, grid)
 
 
-def rollout(attention: Tensor, grid: tuple[int, int]) -> Tensor:
-    """CLS row of A_L ... A_1 with A_l = (mean over heads of block l + identity) / 2. attention of `vit_attention` -> (n, g_h, g_w).
+def rollout(attention: Tensor, grid: tuple[int, int], prefix: int = 1) -> Tensor:
+    """CLS row of A_L ... A_1 with A_l = (mean over heads of block l + identity) / 2. attention, grid and prefix as in `cls_attention` -> (n, g_h, g_w).
 
     Abnar & Zuidema 2020; the identity stands for the residual connection. Rows of A_l sum to 1 already, so none is renormalised.
     """
+    grid = _tokens(attention, grid, prefix)
     row = torch.eye(1, attention.shape[-1], dtype=attention.dtype, device=attention.device).repeat(len(attention), 1)[:, None]
     for block in attention.mean(2).flip(1).unbind(1):  # a row times matrices, last block first: no product of matrices is needed
         row = (row @ block + row) / 2
-    return _patches(row[:, 0], grid)
+    return row[:, 0, prefix:].unflatten(1, grid)
 
 
 # --- masks ---
@@ -149,6 +216,7 @@ def rollout(attention: Tensor, grid: tuple[int, int]) -> Tensor:
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, half-pixel centres (align_corners=False), edges repeated. (n, h, w) -> (n, *size). A constant map stays exactly constant."""
     _maps(maps)
+    size = _grid(size, "size")
     low = maps.amin((1, 2), keepdim=True)  # zeros are interpolated without rounding, which min-max would blow up to a pattern
     return interpolate((maps - low)[None], size, mode="bilinear", align_corners=False)[0] + low  # images as channels: three times faster
 
@@ -209,8 +277,7 @@ def pooled_iou(*masks: Tensor, batch: int = 128) -> float:
 
     What the code published with Guo et al. 2024 reports for Eq. 1. Images with large masks weigh more, and it has no spread: prefer `iou`.
     """
-    if batch < 1:
-        raise ValueError(f"batch is {batch}; it must be 1 or more.")
+    batch = _whole(batch, "batch", 1)
     parts = zip(*(count.split(batch) for count in _overlap(masks)))
     return sum(len(every) * every.sum().item() / max(any_.sum().item(), 1) for every, any_ in parts) / len(masks[0])
 
@@ -228,9 +295,12 @@ def other(n: int, seed: int, classes=None) -> Tensor:
     A permutation (each image is a partner once) that leaves none in place: images in random order, each followed by its partner.
     ValueError where a class, or n, is a single image.
     """
+    n, seed = _whole(n, "n", 1), _whole(seed, "seed", 0)
     classes = np.zeros(n, dtype=int) if classes is None else np.asarray(classes)
     if classes.shape != (n,):
         raise ValueError(f"classes have shape {classes.shape}; expected ({n},).")
+    if classes.dtype.kind not in "iu":
+        raise ValueError(f"classes have type {classes.dtype}; expected integers.")
     rng, partner = np.random.default_rng(seed), np.empty(n, dtype=np.int64)
     for c in np.unique(classes):
         order = rng.permutation(np.flatnonzero(classes == c))

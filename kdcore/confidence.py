@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from kdcore.metrics import _classes, _logits
+from kdcore.metrics import _classes, _logits, real, whole
 
 
 def log_odds(logits, classes):
@@ -29,8 +29,8 @@ def log_odds(logits, classes):
 
 
 def _points(**values):
-    arrays = {name: np.asarray(v, dtype=np.float64) for name, v in values.items()}
-    n = len(next(iter(arrays.values())))
+    arrays = {name: real(v, name) for name, v in values.items()}
+    n = next(iter(arrays.values())).size
     for name, v in arrays.items():
         if v.shape != (n,) or n == 0 or not np.isfinite(v).all():
             raise ValueError(f"{name} has shape {v.shape} and {(~np.isfinite(v)).sum()} NaN or infinite values; expected {n} finite ones, at least 1.")
@@ -52,6 +52,7 @@ def instrument_slope(x, y, z):
 
 def slope(x, y):
     """cov(x, y) / var(x): slope of the least-squares line of y on x. (n,) twice -> scalar, nan where x does not vary."""
+    x, y = _points(x=x, y=y)
     return instrument_slope(x, y, x) if np.ptp(x) > 0 else float("nan")
 
 
@@ -86,12 +87,23 @@ def tilt(x, y, by=None):
 # --- toy model: exaggerated bias is exaggerated confidence ---
 
 
+def _finite(**values):
+    arrays = [real(v, name) for name, v in values.items()]
+    for name, v in zip(values, arrays):
+        if not np.isfinite(v).all():
+            raise ValueError(f"{name} is {v}; it must be finite.")
+    if len({v.shape for v in arrays if v.ndim}) > 1:
+        raise ValueError(f"{' and '.join(values)} have shapes {' and '.join(str(v.shape) for v in arrays)}; arrays need equal ones.")
+    return arrays
+
+
 def toy_eigenvalues(n, shared, private):
     """n shared^2 + private^2 and private^2: the eigenvalues of X X^T in the toy model, once and n - 1 times.
 
     Example i has true class s_i = +-1 and input (shared s_i, private e_i): one direction common to all, one of its own for each. Labels are s_i but for a
     share of flipped ones. Linear regression by gradient descent on it has the filters of kdcore.eigen: g_top on the first eigenvalue, g_rest on the second.
     """
+    n, (shared, private) = whole(n, "n", 1), _finite(shared=shared, private=private)
     return n * shared**2 + private**2, private**2
 
 
@@ -101,9 +113,9 @@ def toy_margins(flipped, top, rest):
     flipped: share r of labels that are flipped, 0 <= r < 1/2; top, rest: the filters. A mislabelled example's margin is below 0, its true class
     predicted, until g_rest / g_top = (1 - 2r) / (2 - 2r).
     """
-    if not 0 <= flipped < 0.5:
-        raise ValueError(f"flipped is {flipped:g}; it must be 0 or more and below 0.5.")
-    top, rest = np.asarray(top, dtype=np.float64), np.asarray(rest, dtype=np.float64)
+    if np.ndim(flipped) or not 0 <= flipped < 0.5:
+        raise ValueError(f"flipped is {flipped}; it must be 0 or more and below 0.5.")
+    top, rest = _finite(top=top, rest=rest)
     return (1 - 2 * flipped) * top + 2 * flipped * rest, 2 * (1 - flipped) * rest - (1 - 2 * flipped) * top
 
 
@@ -114,6 +126,9 @@ def toy_slope(flipped, teacher, student):
     lam_top t and lam_top T are large, it is 1 + (1 - exp(-lam_rest T)) exp(lam_rest (T - t)) > 1; at t = T that is 2 - exp(-lam_rest T).
     Before, the teacher predicts the true classes and the slope is g'_rest / g_rest <= 1: no exaggeration without learnt noise.
     """
+    for name, filters in (("teacher", teacher), ("student", student)):
+        if len(filters) != 2:
+            raise ValueError(f"{name} has {len(filters)} filters; expected two, on the first eigenvalue and on the rest.")
     (clean, wrong), (clean_, wrong_) = toy_margins(flipped, *teacher), toy_margins(flipped, *student)
     sign = np.where(wrong > 0, 1, -1)  # the teacher's class on a mislabelled example: the given one, or the true one
     with np.errstate(divide="ignore", invalid="ignore"):  # no slope where both kinds have one margin

@@ -14,9 +14,30 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from kdcore.metrics import real, whole
+
+
+def _real(**values):
+    arrays = [real(v, name) for name, v in values.items()]
+    for name, v in zip(values, arrays):
+        if v.size == 0:
+            raise ValueError(f"{name} has shape {v.shape}; expected at least one number.")
+        if np.isnan(v).any():
+            raise ValueError(f"{name} is nan in {np.isnan(v).sum()} places; it must be a number.")
+    try:
+        np.broadcast_shapes(*(v.shape for v in arrays))
+    except ValueError as error:
+        raise ValueError(f"{', '.join(values)} have shapes {', '.join(str(v.shape) for v in arrays)}, which do not broadcast.") from error
+    return arrays
+
+
+def _one_or_more(times):
+    if not times:
+        raise ValueError("no time was given; expected one for each round of training, at least one.")
+
 
 def _checked(positive=False, **values):
-    arrays = [np.asarray(v, dtype=np.float64) for v in values.values()]
+    arrays = _real(**values)
     for name, v in zip(values, arrays):
         if not ((v > 0) if positive else (v >= 0)).all():
             raise ValueError(f"{name} is {v.min():g}; it must be {'above 0' if positive else '0 or more'}.")
@@ -68,14 +89,15 @@ def student(own, teacher, weight=1.0):
     own: the filter that the student's own training would have on the labels; teacher: the stopped teacher's. At w = 1 a product, for
     gradient flow (1 - exp(-lam t)) (1 - exp(-lam T)), which is reported to be the paper's. For w < 1 and large t `margin`'s claim reverses.
     """
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight is {weight:g}; it must be 0 to 1.")
-    own, teacher = np.asarray(own, dtype=np.float64), np.asarray(teacher, dtype=np.float64)
+    if np.ndim(weight) or not 0 <= weight <= 1:
+        raise ValueError(f"weight is {weight}; it must be 0 to 1.")
+    own, teacher = _real(own=own, teacher=teacher)
     return own * (1 - weight + weight * teacher)
 
 
 def rounds(lam, *times):
     """prod_r (1 - exp(-lam t_r)): gradient flow distilled from model to model. One time: one-hot; two, in any order: student and teacher."""
+    _one_or_more(times)
     return np.prod(np.broadcast_arrays(*(gradient_flow(lam, t) for t in times)), axis=0)
 
 
@@ -84,7 +106,7 @@ def switched(start, own, target):
 
     Labels, then teacher: start the one-hot filter so far, target the teacher's. Teacher, then labels: start student(...), target 1.
     """
-    start, own, target = (np.asarray(g, dtype=np.float64) for g in (start, own, target))
+    start, own, target = _real(start=start, own=own, target=target)
     return (1 - own) * start + own * target
 
 
@@ -93,7 +115,7 @@ def switched(start, own, target):
 
 def one_hot_time(lam, g):
     """-log(1 - g) / lam: when one-hot training reaches the filter value g < 1, the inverse of gradient_flow."""
-    (lam,), g = _checked(True, lam=lam), np.asarray(g, dtype=np.float64)
+    (lam,), (g,) = _checked(True, lam=lam), _real(g=g)
     if not ((g >= 0) & (g < 1)).all():
         raise ValueError(f"g is {g[~((g >= 0) & (g < 1))][0]:g}; it must be 0 or more and below 1.")
     return -np.log1p(-g) / lam
@@ -106,6 +128,7 @@ def effective_time(lam, *times):
     One-hot training has S = t everywhere. A student's rises strictly with lam, from lam t T at small lam to min(t, T).
     Accurate to a few units in the last place for lam t from 1e-150 to 1e300.
     """
+    _one_or_more(times)
     (lam,), times = _checked(True, lam=lam), _checked(**{f"time {i}": t for i, t in enumerate(times, 1)})
     share, log_left = 1.0, -np.inf  # what is learnt, and the logarithm of what is left: each is accurate where the other is not
     with np.errstate(divide="ignore"):
@@ -126,6 +149,7 @@ def margin(top, bottom, *times):
     q^alpha + z^alpha - (qz)^alpha - (q + z - qz)^alpha. The pairs {q, z} and {q + z - qz, qz} have one sum, the second is further
     spread, and u^alpha is strictly concave: the margin is above 0. Each further factor spreads it again (induction).
     """
+    _one_or_more(times)
     top, bottom = _checked(True, top=top, bottom=bottom)
     if not (top > bottom).all():
         raise ValueError(f"top minus bottom is {(top - bottom).min():g}; it must be above 0: progress is matched along the larger eigenvalue.")
@@ -142,13 +166,13 @@ def risk(g, lam, beta, noise):
     For y = X beta + Gaussian noise of that variance. Quadratic in g: of two filters the one nearer to optimal_filter is better.
     """
     lam, noise = _checked(lam=lam, noise=noise)
-    g = np.asarray(g, dtype=np.float64)
+    g, beta = _real(g=g, beta=beta)
     return lam * (1 - g) ** 2 * np.square(beta) + noise * np.square(g)
 
 
 def optimal_filter(lam, beta, noise):
     """lam beta^2 / (lam beta^2 + noise): the filter of least risk, no training reaches below it."""
-    (lam,), (noise,) = _checked(lam=lam), _checked(True, noise=noise)
+    (lam,), (noise,), (beta,) = _checked(lam=lam), _checked(True, noise=noise), _real(beta=beta)
     signal = lam * np.square(beta)
     return signal / (signal + noise)
 
@@ -156,12 +180,20 @@ def optimal_filter(lam, beta, noise):
 # --- trajectories ---
 
 
+def _matrix(values, name, axes):
+    values = real(values, name)
+    if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
+        raise ValueError(f"{name} have shape {values.shape} and {(~np.isfinite(values)).sum()} NaN or infinite values; expected finite ones {axes}, neither 0.")
+    return values
+
+
 def directions(x, k):
     """The k largest eigenvalues of x^T x / n and their eigenvectors. (n, d) -> (k,), (d, k).
 
     x (n, d): inputs, features or unfolded patches. Centre x for the covariance; uncentred, the first direction is near the mean of x.
     """
-    x = np.asarray(x, dtype=np.float64)
+    x = _matrix(x, "x", "(rows, inputs)")
+    k = whole(k, "k", 1)
     _, sigma, vt = np.linalg.svd(x, full_matrices=False)
     rank = int((sigma > sigma[0] * max(x.shape) * np.finfo(float).eps).sum())
     if not 1 <= k <= rank:
@@ -174,7 +206,9 @@ def projections(weights, vectors):
 
     For a layer that does not start near 0 give W - W_0: the initial weights hide what is learnt.
     """
-    w, v = np.asarray(weights, dtype=np.float64), np.asarray(vectors, dtype=np.float64)
+    w, v = real(weights, "weights"), _matrix(vectors, "vectors", "(inputs, k)")
+    if not np.isfinite(w).all():
+        raise ValueError(f"weights hold {(~np.isfinite(w)).sum()} values that are NaN or infinite; all must be finite.")
     if w.ndim not in (2, 3) or w.shape[1] != len(v):
         raise ValueError(f"weights have shape {w.shape}; expected (records, {len(v)}) or (records, {len(v)}, outputs).")
     return np.linalg.norm(np.einsum("tdh,dk->tkh", w.reshape(len(w), len(v), -1), v), axis=2)
@@ -199,7 +233,9 @@ def compare(one_hot, student, tolerance=1e-3):
     median ratio .95 for a run against itself, recorded once per 1 / lam_top, lam_bottom = lam_top / 10 (PCHIP: 1.0000).
     Pairs of one run share its luck: the unit of replication is the run.
     """
-    one_hot, student = np.asarray(one_hot, dtype=np.float64), np.asarray(student, dtype=np.float64)
+    one_hot, student = real(one_hot, "projections"), real(student, "projections")
+    if np.ndim(tolerance) or not 0 <= tolerance < np.inf:
+        raise ValueError(f"tolerance is {tolerance}; it must be 0 or more.")
     if one_hot.ndim != 2 or student.ndim != 2 or one_hot.shape[1] != student.shape[1] or one_hot.shape[1] < 2:
         raise ValueError(f"projections have shapes {one_hot.shape} and {student.shape}; expected (records, k) twice, one k of 2 or more.")
     if not (np.isfinite(one_hot).all() and np.isfinite(student).all()):
@@ -234,6 +270,8 @@ class Below(NamedTuple):
 
 def share_below(pairs):
     """How many trajectories lie below the one-hot curve, ties and unmatched pairs counted apart. Pairs -> Below (nan if none is decided)."""
+    if len({np.shape(v) for v in pairs}) > 1 or np.ndim(pairs.ratio) != 1:
+        raise ValueError(f"pairs have shapes {', '.join(str(np.shape(v)) for v in pairs)}; expected one number for each pair in all of them.")
     unmatched = np.isnan(pairs.ratio)
     decided = ~unmatched & ~pairs.tie
     shares = (float(v[decided].mean()) if decided.any() else np.nan for v in (pairs.ratio < 1, pairs.below))

@@ -17,9 +17,10 @@ def maps(spec: Spec, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.T
     net = frozen(spec)
     kinds: dict[str, list] = {}
     for part, y in zip(x.split(125), labels.split(125)):
-        if hasattr(net, "blocks"):
+        if isinstance(net, att.VisionTransformer):
             attention, _ = att.vit_attention(net, part)
-            found = {kind: make(attention, net.patch_embed.grid_size) for kind, make in (("cls", att.cls_attention), ("rollout", att.rollout))}
+            grid, prefix = att.patch_grid(net, part), net.num_prefix_tokens
+            found = {kind: make(attention, grid, prefix) for kind, make in (("cls", att.cls_attention), ("rollout", att.rollout))}
         else:
             f, weight, bias, z = att.features(net, part)
             found = {"label": att.cam(f, weight, y), "sum": att.cam_sum(f, weight, bias), "predicted": att.cam(f, weight, z.argmax(1)),

@@ -11,8 +11,30 @@ from typing import NamedTuple
 import numpy as np
 
 
+def real(values, name):
+    """The values as a float64 array. ValueError where they are complex, text or dates: numpy would drop or make up a part of them."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiubO":
+        raise ValueError(f"{name} have shape {values.shape} and type {values.dtype}; expected real numbers.")
+    try:
+        return values.astype(np.float64, copy=False)
+    except TypeError as error:  # objects that are no numbers
+        raise ValueError(f"{name} are no real numbers: {error}.") from error
+
+
+def whole(value, name, least):
+    """The value as int, 15.0 too. ValueError where it is not a whole number, `least` or more."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, (bool, str)) or number != value or number < least:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number, {least} or more.")
+    return number
+
+
 def _logits(*arrays):
-    arrays = [np.asarray(a, dtype=np.float64) for a in arrays]
+    arrays = [real(a, "logits") for a in arrays]
     for a in arrays:
         if a.ndim != 2 or 0 in a.shape:
             raise ValueError(f"logits have shape {a.shape}; expected (examples, classes), neither 0.")
@@ -35,8 +57,14 @@ def _classes(values, classes, n=None, name="labels"):
 
 
 def log_softmax(logits):
-    """log softmax over the last axis, in float64, without overflow."""
-    z = np.asarray(logits, dtype=np.float64)
+    """log softmax over the last axis, in float64, without overflow. (..., C) -> (..., C)."""
+    z = real(logits, "logits")
+    if z.ndim == 0 or 0 in z.shape or not np.isfinite(z).all():
+        raise ValueError(f"logits have shape {z.shape} and {(~np.isfinite(z)).sum()} NaN or infinite values; expected finite ones (..., classes), none 0.")
+    return _log_softmax(z)
+
+
+def _log_softmax(z):
     z = z - z.max(-1, keepdims=True)
     return z - np.log(np.exp(z).sum(-1, keepdims=True))
 
@@ -49,12 +77,12 @@ def correct(logits, y):
 
 def confidence(logits):
     """max_c softmax_c, the probability of the predicted class. (n, C) -> (n,)."""
-    return np.exp(log_softmax(*_logits(logits)).max(1))
+    return np.exp(_log_softmax(*_logits(logits)).max(1))
 
 
 def entropy(logits):
     """-sum_c p_c log p_c with p = softmax. (n, C) -> (n,), nats, 0 .. log C. Guo et al. 2024, Eq. H.1."""
-    log_p = log_softmax(*_logits(logits))
+    log_p = _log_softmax(*_logits(logits))
     return np.maximum(-(np.exp(log_p) * log_p).sum(1), 0)
 
 
@@ -83,9 +111,9 @@ def kl(p_logits, q_logits, temperature=1.0):
     kl(teacher, student) is KL(teacher || student), the direction of Guo et al. 2024, Eq. 2, and of the distillation loss
     (no temperature^2 here). Not symmetric; 0 exactly when the two distributions are equal.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; it must be above 0.")
-    p, q = (log_softmax(z / temperature) for z in _logits(p_logits, q_logits))
+    if np.ndim(temperature) or not 0 < temperature < np.inf:
+        raise ValueError(f"temperature is {temperature}; it must be a number above 0.")
+    p, q = (_log_softmax(z / temperature) for z in _logits(p_logits, q_logits))
     return np.maximum((np.exp(p) * (p - q)).sum(1), 0)  # rounding alone could give -1e-17
 
 
@@ -95,6 +123,7 @@ def official_kl(teacher, student):
 
 
 def _joint(pred_a, pred_b, classes):
+    classes = whole(classes, "classes", 1)
     a = _classes(pred_a, classes, name="pred_a")
     b = _classes(pred_b, classes, len(a), name="pred_b")
     return np.bincount(a * classes + b, minlength=classes**2).reshape(classes, classes)
@@ -105,7 +134,7 @@ def kappa(pred_a, pred_b, classes):
 
     nan where both always predict the same one class: chance agreement is then 1.
     """
-    p = _joint(pred_a, pred_b, classes) / len(pred_a)
+    p = _joint(pred_a, pred_b, classes) / len(np.asarray(pred_a))
     chance = p.sum(1) @ p.sum(0)
     return float("nan") if chance == 1 else float((np.trace(p) - chance) / (1 - chance))
 
@@ -135,7 +164,8 @@ def shuffled_mutual_information(pred_a, pred_b, classes, seed, draws=20):
 
     A baseline to show, not a general correction: subtracting it takes too much off when predictions depend strongly.
     """
-    rng = np.random.default_rng(seed)
+    _joint(pred_a, pred_b, classes)  # a whole number in place of pred_b would be shuffled, too
+    rng, draws = np.random.default_rng(whole(seed, "seed", 0)), whole(draws, "draws", 1)
     return np.array([mutual_information(pred_a, rng.permutation(pred_b), classes) for _ in range(draws)])
 
 
@@ -160,8 +190,7 @@ class Reliability(NamedTuple):
 
 def reliability(logits, y, bins=15):
     """Mean confidence and accuracy in equal-width bins (a, b] of confidence. (n, C), (n,) -> Reliability."""
-    if bins < 1 or bins != int(bins):
-        raise ValueError(f"bins is {bins}; it must be a whole number, 1 or more.")
+    bins = whole(bins, "bins", 1)
     right, conf, edges = correct(logits, y), confidence(logits), np.linspace(0, 1, bins + 1)
     where = np.searchsorted(edges, conf, side="left") - 1
     count = np.bincount(where, minlength=bins)
@@ -186,7 +215,9 @@ def official_ece(logits, y):
 
 
 def _fractions(*values):
-    values = [np.asarray(v, dtype=np.float64) for v in values]
+    values = [real(v, "accuracies") for v in values]
+    if len({v.shape for v in values if v.ndim}) > 1:
+        raise ValueError(f"accuracies have shapes {values[0].shape} and {values[1].shape}; arrays compared need equal ones.")
     for v in values:
         if not ((v >= 0) & (v <= 1)).all():
             raise ValueError(f"accuracy is {v[~((v >= 0) & (v <= 1))][0]}; expected a fraction, 0 to 1.")

@@ -15,22 +15,46 @@ transformer-32x1    text: an encoder of width 32 and depth 1, mean over the word
 "Centred" inputs or features have mean zero over the training images, and their covariance has the largest eigenvalue 1; with -raw at the end
 the mean stays, and the second moment has. These two constants are fixed before training.
 Any other name is handed to timm.create_model, e.g. resnet50, resnet18 and vit_base_patch32_224, which Guo et al. (2024) use.
+Networks of timm that draw random numbers while they train (stochastic depth, dropout) are refused: a run could not be repeated.
 """
 
 import math
+from functools import lru_cache
 
 import torch
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kdcore import _torchvision  # noqa: F401  (timm imports torchvision: the missing operators must be declared first)
 import timm
 from timm.models import byobnet
 from timm.models.vision_transformer import VisionTransformer
 
-from kdcore.spec import check_model, timm_models
+from kdcore.spec import check_model, reads_text, shorten, timm_models
 from kdcore.text import MOST_WORDS
 
 IDS = MOST_WORDS + 2  # word numbers: padding and unknown words have one each
+MOST_WEIGHTS = 2 * 10**9  # 8 GB in float32, before gradients and moments
+
+
+class Drawn(TorchDispatchMode):
+    """Inside it, and in this thread alone, every random number of torch comes from one generator: what `torch.manual_seed(seed)` would give.
+
+    Initialisers draw from torch's global generator. Threads share it: seeding it there, even for a while, gives the networks of the others
+    wrong weights. Raises TypeError where an operation cannot be given a generator.
+    """
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            return func.overloadpacket(*args, **(kwargs or {}) | {"generator": self.generator})
+        return func(*args, **(kwargs or {}))
 
 
 def resnet(widths: tuple[int, ...], strides: tuple[int, ...], in_chans: int, num_classes: int, stem: int = 16, depth: int = 1) -> nn.Module:
@@ -150,55 +174,121 @@ class TextTransformer(nn.Module):
 
 
 def from_timm(name: str, in_chans: int, num_classes: int, size: tuple[int, int], pretrained: bool) -> nn.Module:
-    """timm's network; a vision transformer's position embedding has the size of the images, for other networks the size does not matter."""
+    """timm's network; a vision transformer's position embedding has the size of the images, for other networks the size does not matter.
+
+    ValueError where it draws random numbers in training (stochastic depth, dropout): a run would not be a function of its spec.
+    """
     options = {"img_size": size} if timm.models.is_model_in_modules(name, ("vision_transformer", "deit")) else {}
     try:
-        return timm.create_model(name, pretrained=pretrained, in_chans=in_chans, num_classes=num_classes, **options)
+        net = timm.create_model(name, pretrained=pretrained, in_chans=in_chans, num_classes=num_classes, **options)
     except (OSError, RuntimeError, ValueError) as error:
         if not pretrained:
             raise
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"Pretrained weights of {name} cannot be had: the network is needed, or a copy in timm's cache ({reason}).") from error
+        raise unavailable(name, error) from error
+    draws = {type(m).__name__ for m in net.modules() if getattr(m, "drop_prob", None) or isinstance(m, _DropoutNd) and m.p}
+    if draws:
+        raise ValueError(f"{name} draws random numbers while it trains ({', '.join(sorted(draws))}), so that a run could not be repeated: "
+                         "networks without dropout and stochastic depth are allowed.")
+    return net
 
 
-def build(name: str, in_chans: int, num_classes: int, size: tuple[int, int], model_seed: int, pretrained: bool = False) -> nn.Module:
-    """The network with initial weights drawn from `model_seed`, channels_last; the global generator is left as it was.
+def unavailable(name: str, error: Exception | str) -> ValueError:
+    """The sentence for pretrained weights that cannot be had, and why."""
+    reason = shorten(str(error).partition("\n")[0], 200)
+    return ValueError(f"Pretrained weights of {name} cannot be had: the network is needed, or a copy in timm's cache ({reason}).")
+
+
+def check_weights(name: str) -> None:
+    """ValueError, within seconds, where timm's weights are neither in the local cache nor on a hub that answers; timm itself tries again for a minute."""
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise ValueError(f"pretrained = True is not allowed for {name}: timm has no such weights.")
+    if not config.hf_hub_id:
+        return  # a plain address: one try, no waiting
+    repository, _, revision = config.hf_hub_id.partition("@")
+    files = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    if any(isinstance(try_to_load_from_cache(repository, file, revision=revision or None), str) for file in files):
+        return
+    if constants.HF_HUB_OFFLINE:
+        raise unavailable(name, "HF_HUB_OFFLINE is set")
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, files[0], revision=revision or None), timeout=5)
+    except EntryNotFoundError:
+        pass  # the hub answers; timm knows other names of files
+    except Exception as error:  # of several libraries
+        raise unavailable(name, error) from error
+
+
+def assemble(name: str, in_chans: int, num_classes: int, size: tuple[int, ...], pretrained: bool = False) -> nn.Module:
+    """The network with initial weights from whatever generator torch draws from, and in whatever memory it makes them: see `build`."""
+    family, _, rest = check_model(name).partition("-")
+    pixels = in_chans * math.prod(size)
+    numbers = [int(part) for part in rest.replace("x", "-").split("-") if part.isdigit()]
+    if name in timm_models():
+        return from_timm(name, in_chans, num_classes, size, pretrained)
+    match family:
+        case "resnet":
+            strides = (1, 2, 1)[: len(numbers)]  # the map is halved once: 28 px end in 7 x 7
+            return resnet(tuple(numbers), strides, in_chans, num_classes, stem=8 if numbers[0] == 8 else 16)
+        case "vit":
+            return vit(*numbers, in_chans, num_classes, size)
+        case "cifar":
+            return cifar_resnet(*numbers, in_chans, num_classes)
+        case "cnn":
+            return cnn(*numbers, in_chans, num_classes, plain=name.endswith("-plain"))
+        case "linear":
+            return OnFeatures(Features(pixels, None, not name.endswith("-raw")), from_zero(pixels, num_classes))
+        case "relu":
+            return OnFeatures(Features(pixels, *numbers, not name.endswith("-raw")), from_zero(*numbers, num_classes))
+        case "mlp":
+            layers = mlp([pixels, *numbers, num_classes])
+            if not name.endswith("-centred"):
+                return nn.Sequential(nn.Flatten(), layers)
+            with torch.no_grad():
+                layers[0].weight.mul_(0.3)
+            return OnFeatures(Features(pixels, None, True), layers)
+        case "bag":
+            return Bag(*numbers, num_classes)
+        case "transformer":
+            return TextTransformer(*numbers, *size, num_classes)
+
+
+def build(name: str, in_chans: int, num_classes: int, size: tuple[int, ...], model_seed: int, pretrained: bool = False) -> nn.Module:
+    """The network with initial weights drawn from `model_seed`, channels_last, whatever other threads do; the global generator is left alone.
 
     pretrained   timm's ImageNet weights; a new head, drawn from `model_seed`, unless the number of classes is theirs. ValueError where
                  they cannot be had, or where the network is one of those built here.
     """
     if pretrained and name not in timm_models():
         raise ValueError(f"pretrained = True is not allowed for {name}: only networks of timm have such weights.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(model_seed)
-        family, _, rest = check_model(name).partition("-")
-        pixels = in_chans * math.prod(size)
-        numbers = [int(part) for part in rest.replace("x", "-").split("-") if part.isdigit()]
-        if name in timm_models():
-            net = from_timm(name, in_chans, num_classes, size, pretrained)
-        elif family == "resnet":
-            strides = (1, 2, 1)[: len(numbers)]  # the map is halved once: 28 px end in 7 x 7
-            net = resnet(tuple(numbers), strides, in_chans, num_classes, stem=8 if numbers[0] == 8 else 16)
-        elif family == "vit":
-            net = vit(*numbers, in_chans, num_classes, size)
-        elif family == "cifar":
-            net = cifar_resnet(*numbers, in_chans, num_classes)
-        elif family == "cnn":
-            net = cnn(*numbers, in_chans, num_classes, plain=name.endswith("-plain"))
-        elif family == "linear":
-            net = OnFeatures(Features(pixels, None, not name.endswith("-raw")), from_zero(pixels, num_classes))
-        elif family == "relu":
-            net = OnFeatures(Features(pixels, *numbers, not name.endswith("-raw")), from_zero(*numbers, num_classes))
-        elif family == "mlp":
-            layers = mlp([pixels, *numbers, num_classes])
-            if name.endswith("-centred"):
-                with torch.no_grad():
-                    layers[0].weight.mul_(0.3)
-                net = OnFeatures(Features(pixels, None, True), layers)
-            else:
-                net = nn.Sequential(nn.Flatten(), layers)
-        elif family == "bag":
-            net = Bag(*numbers, num_classes)
-        elif family == "transformer":
-            net = TextTransformer(*numbers, *size, num_classes)
+    with Drawn(model_seed):
+        net = assemble(name, in_chans, num_classes, size, pretrained)
     return net.to(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=256)
+def check(name: str, in_chans: int, num_classes: int, size: tuple[int, ...], pretrained: bool = False) -> None:
+    """ValueError in one sentence where such a network cannot be built, is too large, or does not give `num_classes` logits for such inputs.
+
+    It is built and run on torch's meta device, which knows shapes and no numbers: no memory, no arithmetic, a fraction of a second. `size`
+    is the height and width of images, or the number of words. For pretrained weights it is asked whether they can be had.
+    """
+    text = reads_text(name)
+    what = f"texts of {size[0]} words" if text else f"images of {size[0]} x {size[1]} pixels in {in_chans} channel{'s' * (in_chans > 1)}"
+    try:
+        with torch.device("meta"), torch.no_grad():
+            net = assemble(name, in_chans, num_classes, size)
+            weights = sum(w.numel() for w in (*net.parameters(), *net.buffers()))
+            if weights > MOST_WEIGHTS:
+                raise ValueError(f"{name} has {weights:,} weights for {what}: at most {MOST_WEIGHTS:,} are allowed.")
+            shape = None if text else tuple(net(torch.empty(2, in_chans, *size)).shape)  # word numbers are looked at, and have none there
+    except Exception as error:  # whatever a network of timm raises
+        if isinstance(error, ValueError) and str(error).startswith(name):
+            raise
+        if "meta" in str(error):
+            return  # a network that computes with numbers while it is built or run: it has to be tried with some
+        raise ValueError(f"{name} does not read {what}: {shorten(' '.join(str(error).split()) or type(error).__name__, 200)}") from error
+    if shape not in (None, (2, num_classes)):
+        raise ValueError(f"{name} gives {shape} for 2 {what}: expected (2, {num_classes}), a logit for each class.")
+    if pretrained:
+        check_weights(name)

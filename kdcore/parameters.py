@@ -4,7 +4,7 @@ Nothing here imports torch, so that a parameter that does not fit is refused wit
 """
 
 import difflib
-from typing import Annotated, get_args
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -26,9 +26,7 @@ class Parameters(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_value_as_number(cls, value, info):
-        annotation = cls.model_fields[info.field_name].annotation
-        kinds = (annotation, *get_args(annotation))
-        if isinstance(value, bool) and bool not in kinds and (int in kinds or float in kinds):
+        if spec.true_as_number(value, cls.model_fields[info.field_name].annotation):
             raise ValueError("must be a number")
         return value
 
@@ -51,6 +49,13 @@ def _known_images(name):
 DatasetName = Annotated[str, AfterValidator(_known_data)]
 ImageDataset = Annotated[str, AfterValidator(_known_images)]
 ModelName = spec.ModelName
+
+
+def one_batch(training_examples: int, batch_size: int, parameter: str, n_train: int | None, dataset: str) -> None:
+    """ValueError in one sentence where the training examples are fewer than a batch; `parameter` says how many of them there are."""
+    if batch_size > training_examples:
+        there = f"{parameter} = {n_train}" if n_train == training_examples else f"the {training_examples} training examples of {dataset}"
+        raise ValueError(f"batch_size = {batch_size}: must be at most {there}")
 
 
 # ------------------------------------------------------------------------------------------------ reading and checking
@@ -80,7 +85,7 @@ WORDS = {  # pydantic's kind of error -> how it is said here
 
 def _sentence(error):
     if not error["loc"]:  # about several parameters together
-        return str(error["ctx"]["error"]).rstrip(".") + "."
+        return spec.shorten(str(error["ctx"]["error"]).rstrip("."), 1000) + "."
     name, *inside = error["loc"]
     where = name
     for before, part in zip([name, *inside], inside):  # a text is the field of a list's entry, or else one of the types that it may have
@@ -88,7 +93,7 @@ def _sentence(error):
     if error["type"] == "missing":
         return f"{where} has no value: " + ("it must be given." if inside else "the parameters cell must assign it.")
     words = WORDS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
-    return f"{where} = {error['input']!r}: {words.rstrip('.')}."
+    return f"{where} = {spec.shorten(repr(error['input']), 100)}: {spec.shorten(words.rstrip('.'), 1000)}."
 
 
 def _plain(value):

@@ -9,14 +9,14 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kdcore import data
-from kdcore.parameters import DatasetName, ModelName, Parameters
-from kdcore.spec import Data, Distill, Optim, Plain, Spec, Switch, View, reads_text
+from kdcore.parameters import DatasetName, ModelName, Parameters, one_batch
+from kdcore.spec import Data, Distill, Epochs, Optim, Spec, Switch, Temperature, View, reads_text
 
 APART = 1_000_000  # between the seeds of the models of one seed: student 0, teacher 1, rerun 2, third 3
 CLEAN = View(name="clean", strength=0.0)
 
 
-class Setting(Plain):
+class Setting(Parameters):
     """Data, networks and training of one teacher and its students. `name` is for tables and not part of any spec."""
 
     name: str
@@ -26,8 +26,8 @@ class Setting(Plain):
     label_noise: float = Field(ge=0, le=0.9)
     teacher: ModelName
     student: ModelName
-    teacher_epochs: int = Field(ge=1)
-    epochs: int = Field(ge=1)
+    teacher_epochs: Epochs
+    epochs: Epochs
     batch_size: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
     method: Literal["sgd", "adamw"]
@@ -39,9 +39,8 @@ class Setting(Plain):
 
 def check(s: Setting, seed: int) -> None:
     """ValueError in one sentence where the setting cannot run: fewer examples than asked for or than a batch, a network that does not read them."""
-    data.load(examples(s, seed))  # says what is wrong with n_train or n_test
-    if s.n_train is not None and s.batch_size > s.n_train:
-        raise ValueError(f"batch_size = {s.batch_size}: must be at most n_train = {s.n_train}")
+    found = data.load(examples(s, seed))  # says what is wrong with n_train or n_test
+    one_batch(len(found.train_y), s.batch_size, "n_train", s.n_train, s.dataset)
     for name in ("teacher", "student"):
         if reads_text(getattr(s, name)) != (s.dataset in data.TEXT):
             kind = "text" if s.dataset in data.TEXT else "images"
@@ -114,13 +113,13 @@ class Main(Parameters):
     label_noise: float = Field(ge=0, le=0.9)
     teacher: ModelName | None
     student: ModelName | None
-    teacher_epochs: int | None = Field(ge=1)
-    epochs: int | None = Field(ge=1)
+    teacher_epochs: Epochs | None
+    epochs: Epochs | None
     batch_size: int | None = Field(ge=2)
     learning_rate: float | None = Field(gt=0)
     method: Literal["sgd", "adamw"] | None
     weight_decay: float | None = Field(ge=0)
-    temperature: float = Field(gt=0)
+    temperature: Temperature
 
     @property
     def setting(self) -> Setting:

@@ -12,9 +12,9 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 RECIPE = 1  # raise when the same Spec would train to other numbers (initialisation, views, loss, schedule)
 
@@ -31,11 +31,29 @@ Part = Literal["whole", "left", "right", "random", "left-masked", "right-masked"
 
 # Networks built here (kdcore.models), for images of 28-32 pixels and for text; any name that timm knows is allowed beside them.
 MODELS = ("resnet-8-16-32", "resnet-16-32", "resnet-32-64", "resnet-16-32-64", "resnet-32-64-128", "vit-48x3", "vit-64x2", "vit-64x4")
-SIZED = {  # of any size; N is a whole number
-    "linear": r"linear(-raw)?", "relu-features-N": r"relu-features-[1-9]\d*(-raw)?", "mlp-N": r"mlp-[1-9]\d*(-[1-9]\d*)*(-centred)?",
-    "cnn-N": r"cnn-[1-9]\d*(-plain)?", "cifar-resnet-20": r"cifar-resnet-(8|14|20|32|44|56|110)",
-    "bag-N-N": r"bag-[1-9]\d*-[1-9]\d*", "transformer-NxN": r"transformer-[1-9]\d*x[1-9]\d*",
+N = "[1-9][0-9]{0,4}"  # a width: 1 to 99999, in the digits 0-9 alone, so that a network has one name
+SIZED = {  # of any size
+    "linear": r"linear(-raw)?", "relu-features-N": rf"relu-features-{N}(-raw)?", "mlp-N": rf"mlp-{N}(-{N}){{0,19}}(-centred)?",
+    "cnn-N": rf"cnn-{N}(-plain)?", "cifar-resnet-20": r"cifar-resnet-(8|14|20|32|44|56|110)",
+    "bag-N-N": rf"bag-{N}-{N}", "transformer-NxN": rf"transformer-{N}x[1-9][0-9]?",
 }
+
+
+def shorten(text: str, most: int) -> str:
+    """The text, or its beginning where it has more than `most` characters: so that a sentence stays one."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def true_as_number(value, annotation) -> bool:
+    """Whether True or False stands, in a list too, where the type says a number: Python would take it for 1 or 0."""
+    if isinstance(value, (list, tuple)):
+        return any(true_as_number(v, annotation) for v in value)
+    if not isinstance(value, bool):
+        return False
+    kinds = [annotation]
+    for kind in kinds:
+        kinds += get_args(kind)
+    return bool not in kinds and (int in kinds or float in kinds)
 
 
 @lru_cache(maxsize=1)
@@ -48,9 +66,12 @@ def timm_models() -> frozenset[str]:
 def check_model(name: str) -> str:
     """Returns the name, or raises ValueError saying which networks there are."""
     if name in MODELS or any(re.fullmatch(pattern, name) for pattern in SIZED.values()) or name in timm_models():
+        if name.startswith("transformer-") and (width := int(name[12:].split("x")[0])) % max(1, width // 16):
+            raise ValueError(f"a transformer of width {width} has {width // 16} heads, which do not divide it; multiples of 16 are allowed")
         return name
-    close = difflib.get_close_matches(name, [*MODELS, *SIZED, *sorted(timm_models())], n=2)
-    raise ValueError(f"not a known network; allowed are {', '.join([*MODELS, *SIZED])} and every model of timm"
+    close = difflib.get_close_matches(name[:100], [*MODELS, *SIZED, *sorted(timm_models())], n=2)
+    raise ValueError(f"not a known network; allowed are {', '.join([*MODELS, *SIZED])} (N: 1 to 99999; at most 20 layers, or 99 of a transformer) and every "
+                     "model of timm"
                      + (f"; did you mean {' or '.join(close)}?" if close else ""))
 
 
@@ -59,13 +80,39 @@ def reads_text(name: str) -> bool:
     return name.startswith(("bag-", "transformer-"))
 
 
+def starts_from_zero(name: str) -> bool:
+    """Whether the network's first logits are zero for every input (kdcore.models.from_zero)."""
+    return name.startswith(("linear", "relu-features-"))
+
+
 ModelName = Annotated[str, AfterValidator(check_model)]
+
+def _within(low: float, high: float) -> AfterValidator:
+    def check(value):
+        if not low <= value <= high:
+            raise ValueError(f"must be {low:g} to {high:,}")
+        return value
+
+    return AfterValidator(check)
+
+
+Epochs = Annotated[int, Field(ge=1), _within(1, 1_000_000)]
+Temperature = Annotated[float, Field(gt=0), _within(0.01, 1000)]  # beyond it the softmax has one class, or float32 tells none from another
+CEWeight = Annotated[float, Field(ge=0), _within(0, 1_000_000)]
+KDWeight = Annotated[float, Field(gt=0), _within(1e-6, 1_000_000)]
 
 
 class Plain(BaseModel):
     """A frozen record of plain values; unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_as_number(cls, value, info):
+        if true_as_number(value, cls.model_fields[info.field_name].annotation):
+            raise ValueError("must be a number")
+        return value
 
     @property
     def canonical(self) -> str:
@@ -110,7 +157,7 @@ class Optim(Plain):
     tenth of itself from each of the `milestones` on (epochs counted from 0). batch_size = n_train with momentum 0: gradient descent.
     """
 
-    epochs: int = Field(ge=1)
+    epochs: Epochs
     batch_size: int = Field(ge=2)
     lr: float = Field(gt=0)
     momentum: float = Field(ge=0, lt=1)
@@ -152,9 +199,9 @@ class Distill(Plain):
     """How the student listens: `ce_weight` * CE + `kd_weight` * temperature^2 * mean over teachers of KL(teacher || student)."""
 
     teachers: tuple["Spec", ...] = Field(min_length=1)
-    temperature: float = Field(gt=0)
-    ce_weight: float = Field(ge=0)
-    kd_weight: float = Field(gt=0)
+    temperature: Temperature
+    ce_weight: CEWeight
+    kd_weight: KDWeight
     zscore: bool
     # "train" exists only to show a defect of published code: BatchNorm of a "frozen" teacher on batch statistics
     teacher_mode: Literal["eval", "train"]
@@ -186,12 +233,16 @@ class Spec(Plain):
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
 
     @model_validator(mode="after")
-    def _one_batch(self) -> "Spec":
+    def _can_run(self) -> "Spec":
         n, batch = self.data.n_train, self.optim.batch_size
         if n is not None and n < batch:
             raise ValueError(f"batch_size = {batch} is larger than n_train = {n}: at least one full batch is needed")
         if self.loss == "squared" and self.distill and self.distill.zscore:
             raise ValueError("zscore = True is not allowed with loss = 'squared': z-scores are for the softmax")
+        if self.distill and self.distill.zscore and starts_from_zero(self.model):
+            raise ValueError(f"zscore = True is not allowed with model = {self.model!r}, whose first logits are all zero: the z-score divides by their spread")
+        if self.pretrained and self.model not in timm_models():
+            raise ValueError(f"pretrained = True is not allowed with model = {self.model!r}: only networks of timm have such weights")
         return self
 
     @property

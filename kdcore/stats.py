@@ -13,6 +13,8 @@ from scipy.optimize import brentq
 from scipy.stats import nct
 from scipy.stats import t as student_t
 
+from kdcore.metrics import real
+
 EXACT = 50_000  # up to this many arrangements a permutation test goes through all of them, beyond it draws DRAWS
 DRAWS = 9_999
 
@@ -46,7 +48,7 @@ class NoiseFloor(NamedTuple):
 
 
 def _values(values, ndim, name="values"):
-    values = np.asarray(values, dtype=np.float64)
+    values = real(values, name)
     if values.ndim != ndim or 0 in values.shape:
         raise ValueError(f"{name} has shape {values.shape}; expected {ndim} axes, none empty.")
     if not np.isfinite(values).all():
@@ -73,6 +75,8 @@ def mean_interval(values, level=0.95):
     pairing removes, and at 5 seeds it pays with intervals 1.3 times as wide.
     """
     values = _values(values, 1)
+    if np.ndim(level) or not 0 < level < 1:
+        raise ValueError(f"level is {level}; it must be a share above 0 and below 1, as 0.95.")
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; it must lie between 0 and 1.")
     n, mean = len(values), values.mean()
@@ -113,6 +117,8 @@ def _codes(labels, n, name):
     labels = list(labels)
     if len(labels) != n:
         raise ValueError(f"{name} has length {len(labels)}; x has {n}.")
+    if any(label != label for label in labels):
+        raise ValueError(f"{name} holds NaN, which names no group: each row needs a label.")
     order = {label: code for code, label in enumerate(dict.fromkeys(labels))}
     return np.array([order[label] for label in labels])
 
@@ -177,6 +183,11 @@ def _pearson(sums):
 Verdict = Literal["reproduced", "holds only without the control", "no effect", "inconclusive", "contradicted"]
 
 
+def _margin(margin):
+    if np.ndim(margin) or not 0 < margin < np.inf:
+        raise ValueError(f"margin is {margin}; it must be above 0, the smallest effect that would matter.")
+
+
 def verdict(effect, direction, margin, *controls):
     """What an interval says about a claim that an effect is positive (direction 1) or negative (-1). -> Verdict
 
@@ -192,8 +203,7 @@ def verdict(effect, direction, margin, *controls):
     """
     if direction not in (1, -1):
         raise ValueError(f"direction is {direction}; it must be 1 or -1, the sign that is claimed.")
-    if not margin > 0:
-        raise ValueError(f"margin is {margin}; it must be above 0, the smallest effect that would matter.")
+    _margin(margin)
     low, high = sorted((direction * effect.low, direction * effect.high))
     if not np.isfinite([low, high]).all():
         return "inconclusive"
@@ -216,6 +226,7 @@ def detectable(interval, margin):
     less than the margin, below which nothing is meant to be found. nan for one seed. For a correlation's interval it is an approximation; controls
     are not in it.
     """
+    _margin(margin)
     if not np.isfinite([interval.low, interval.high]).all():
         return float("nan")
     beyond = student_t.ppf(0.975, interval.n - 1)

@@ -86,6 +86,10 @@ def sweep(specs, executor=None, then: Callable[[Spec], object] | None = None, pr
     """
     wanted = dict.fromkeys(specs)
     waiting = [s for s in upstream(specs) if s in wanted or not store.folder("runs", s.hash).is_dir()]
+    if waiting:
+        from kdcore.train import check
+
+        check(waiting)  # before the first training, not when a student's turn comes
     jobs, done, failed = {}, {}, {}
     cost = {s: s.optim.epochs * (s.data.n_train or 50_000) for s in waiting}
     with nullcontext(executor) if executor is not None else local_pool() as pool:

@@ -11,6 +11,7 @@ import math
 import platform
 import subprocess
 import time
+import warnings
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,10 @@ from kdcore.views import BLOCK, batch_view, epoch_view, large, normalise, permut
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
 CHUNK = 2048  # images at a time whose logits are recorded; a multiple of every batch in `forward`
+GROWN = 1000.0  # times the loss of the first step: a run whose mean loss of an epoch lies above has diverged
+LEAST_LOSS = 0.1  # a first loss below this, as of a student that starts at its teacher, counts as this
+FLAT = 1e-6  # logits that vary less over the classes have no z-scores: their gradient would be larger than 1 / this
+NOT_DEALT = "dealt = {!r} is not allowed here: it deals out recorded logits, and these teachers run beside the student"
 SHARED = 2**31  # bytes: a block of one teacher's logits above this is neither kept nor shared
 
 
@@ -42,7 +47,7 @@ class Run(NamedTuple):
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer finite; nothing is stored."""
+    """The loss is no longer finite, or has grown a thousandfold over its first value; nothing is stored."""
 
 
 def device() -> str:
@@ -88,6 +93,55 @@ def learning_rate(optim: Optim, step: int, steps: int) -> float:
     return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
 
+def beside(spec: Spec) -> bool:
+    """Whether a student's teachers run on every batch instead of handing over their shared logits: in training mode, or where those are too large."""
+    data = load(spec.data)
+    too_large = large(spec.data, "train", spec.view) or len(data.train_y) * len(data.classes) * BLOCK * 4 > SHARED
+    return spec.distill is not None and (spec.distill.teacher_mode == "train" or too_large)
+
+
+def check(specs) -> None:
+    """ValueError in one sentence where a run of these specs, or of their teachers, cannot begin: a network that cannot be built or does not read its
+    inputs (kdcore.models.check), a batch larger than the data, teachers of other classes. Nothing is trained: call it before the first run."""
+    visited, checked = set(), set()
+
+    def visit(spec: Spec) -> None:
+        if id(spec) in visited:
+            return
+        visited.add(id(spec))
+        for teacher in spec.teachers:
+            visit(teacher)
+        drawn = spec.data.model_copy(update={"seed": 0, "label_seed": 0})  # which change neither shapes nor numbers
+        listens = spec.distill and (spec.distill.dealt, spec.distill.teacher_mode, frozenset((t.data.name, t.model) for t in spec.teachers))
+        alike = drawn, spec.view, spec.model, spec.optim.batch_size, spec.pretrained, listens
+        if alike not in checked:
+            can_begin(spec)
+            checked.add(alike)
+
+    for spec in specs:
+        visit(spec)
+
+
+def can_begin(spec: Spec) -> None:
+    """What `check` asks of one spec."""
+    data, text = load(spec.data), reads_text(spec.model)
+    if (data.train_x.ndim == 2) != text:
+        raise ValueError(f"{spec.model} does not read {spec.data.name}, which is {'images' if text else 'text'}.")
+    if text and (spec.view.name, spec.view.part) != ("clean", "whole"):
+        raise ValueError(f"{spec.data.name} is text: the only view of it is 'clean', whole; {spec.view.name!r}, {spec.view.part} is for images.")
+    if len(data.train_y) < spec.optim.batch_size:
+        raise ValueError(f"batch_size = {spec.optim.batch_size} is larger than the {len(data.train_y)} training examples of {spec.data.name}: at least one "
+                         "full batch is needed")
+    for teacher in spec.teachers:
+        other = load(teacher.data)
+        if len(other.classes) != len(data.classes) or len(other.mean) != len(data.mean) or reads_text(teacher.model) != text:
+            raise ValueError(f"{teacher.model}, trained on {teacher.data.name}, cannot teach on {spec.data.name}: classes and channels must be as many, here "
+                             f"{len(other.classes)} and {len(other.mean)} for {len(data.classes)} and {len(data.mean)}")
+    if spec.teachers and spec.distill.dealt != "own" and beside(spec):
+        raise ValueError(NOT_DEALT.format(spec.distill.dealt))
+    models.check(spec.model, len(data.mean), len(data.classes), tuple(size(spec.data, spec.view)), spec.pretrained)
+
+
 def network(spec: Spec, state: dict[str, Tensor] | None = None) -> nn.Module:
     """The spec's network on the device, with its initial weights or the given ones."""
     data = load(spec.data)
@@ -107,14 +161,31 @@ def frozen(spec: Spec) -> nn.Module:
     return network(spec, train(spec).state).eval().requires_grad_(False)
 
 
-MOMENTS = {"sgd": ("momentum_buffer",), "adamw": ("step", "exp_avg", "exp_avg_sq")}  # the optimiser's state per weight
-
-
 def make_optimiser(net: nn.Module, o: Optim) -> torch.optim.Optimizer:
     """AdamW or SGD with momentum, as the spec says, fused; its learning rate is set before every step."""
     if o.method == "adamw":
         return torch.optim.AdamW(net.parameters(), lr=o.lr, betas=(o.momentum, 0.999), weight_decay=o.weight_decay, fused=True)
     return torch.optim.SGD(net.parameters(), lr=o.lr, momentum=o.momentum, nesterov=o.nesterov, weight_decay=o.weight_decay, fused=True)
+
+
+def moments(net: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
+    """What the optimiser keeps for each weight, "<name>.<number of the weight>"; nothing of SGD without momentum."""
+    weights = enumerate(net.parameters())
+    return {f"{name}.{i}": v.cpu().numpy() for i, w in weights for name, v in optimiser.state.get(w, {}).items() if v is not None}
+
+
+def restore(net: nn.Module, optimiser: torch.optim.Optimizer, arrays: dict[str, np.ndarray]) -> None:
+    """Puts `moments` back: on the device and in the type that the optimiser itself would have given them, laid out in memory like their weights."""
+    weights, state = list(net.parameters()), {}
+    for key, value in arrays.items():
+        name, _, number = key.rpartition(".")
+        if key.startswith("net.") or not number.isdigit():
+            continue
+        moment, w = torch.from_numpy(value), weights[int(number)]
+        if moment.shape == w.shape:  # the fused optimiser walks both side by side
+            moment = torch.empty_like(w, requires_grad=False).copy_(moment)
+        state.setdefault(int(number), {})[name] = moment
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def loss_of(z: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None, progress: float) -> Tensor:
@@ -164,20 +235,15 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
             for w in net.parameters():
                 w.mul_(1 + perturb * torch.randn(w.shape, generator=generator).to(w))
     optimiser = make_optimiser(net, o)
-    loss, online, start = np.full(o.epochs, np.nan), np.full(o.epochs, np.nan), 0
+    loss, online, start, first_loss = np.full(o.epochs, np.nan), np.full(o.epochs, np.nan), 0, None
     if snapshot is not None:
         start = snapshot.meta["epochs_done"]
         net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in snapshot.arrays.items() if k.startswith("net.")})
-        for i, w in enumerate(net.parameters()):
-            for name in MOMENTS[o.method]:
-                moment = torch.from_numpy(snapshot.arrays[f"{name}.{i}"])
-                # in the weight's own memory layout: the fused optimiser walks both side by side
-                optimiser.state[w][name] = moment if name == "step" else torch.empty_like(w, requires_grad=False).copy_(moment)
+        restore(net, optimiser, snapshot.arrays)
         loss[:start], online[:start] = snapshot.arrays["loss"][:start], snapshot.arrays["online_accuracy"][:start]
+        first_loss = snapshot.meta.get("first_loss", loss[0])
 
-    if spec.distill is not None:
-        too_large = large(spec.data, "train", spec.view) or n * len(data.classes) * BLOCK * 4 > SHARED
-        live = live or spec.distill.teacher_mode == "train" or too_large
+    live = live or beside(spec)
     teachers = [network(t, train(t).state).train(spec.distill.teacher_mode == "train").requires_grad_(False) for t in spec.teachers] if live else []
     seen = spec.seen_by_teachers(spec.view)
     views = {spec.view, *(seen if live else ())}
@@ -187,7 +253,7 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         body, features = net.head, torch.cat([net.fixed(part) for part in x.split(CHUNK)])  # which no step changes
     if dealing := spec.teachers and spec.distill.dealt != "own":
         if live:
-            raise ValueError(f"dealt = {spec.distill.dealt!r} is not allowed here: it deals out recorded logits, and these teachers run beside the student")
+            raise ValueError(NOT_DEALT.format(spec.distill.dealt))
         givers = torch.from_numpy(dealt(data.train_y, spec.distill.dealt, spec.data.seed)).to(where)
     same = all(map(still, seen))  # then one draw of the teachers' logits serves all epochs
     saved_at = began = time.monotonic()
@@ -216,18 +282,22 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
             else:
                 targets = shared[:, index] if spec.teachers else None
             z, value = step(body, optimiser, x[spec.view], y_all[index], spec, targets, done / steps)
+            if first_loss is None:
+                first_loss = value.item()
+                if spec.distill is not None and spec.distill.zscore and not z.std(1).median() > FLAT:
+                    raise ValueError(f"zscore = True is not allowed with model = {spec.model!r}, whose first logits are alike for all classes: the z-score "
+                                     "divides by their spread")
             after_step(done, net)
             total_loss += value
             hits += (z.argmax(1) == y_all[index]).sum()
         loss[epoch], online[epoch] = total_loss.item() / batches, hits.item() / (batches * o.batch_size)
-        if not math.isfinite(loss[epoch]):
-            raise TrainingDiverged(f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]} in epoch {epoch + 1} of {o.epochs}: "
-                                   f"try a smaller learning rate than {o.lr}")
+        if not math.isfinite(loss[epoch]) or loss[epoch] > GROWN * max(first_loss, LEAST_LOSS):
+            raise TrainingDiverged(f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]:g} in epoch {epoch + 1} of {o.epochs}, from "
+                                   f"{first_loss:.3g} in its first step: try a smaller learning rate than {o.lr}")
         after_epoch(epoch, net)
         if time.monotonic() - saved_at > SAVE_EVERY and epoch + 1 < o.epochs:
-            moments = {f"{name}.{i}": optimiser.state[w][name].cpu().numpy() for i, w in enumerate(net.parameters()) for name in MOMENTS[o.method]}
-            save({**{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()}, **moments, "loss": loss, "online_accuracy": online},
-                 {"epochs_done": epoch + 1, "seconds": spent + time.monotonic() - began})
+            save({**{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()}, **moments(net, optimiser), "loss": loss, "online_accuracy": online},
+                 {"epochs_done": epoch + 1, "seconds": spent + time.monotonic() - began, "first_loss": first_loss})
             saved_at = time.monotonic()
     return {k: v.cpu() for k, v in net.state_dict().items()}, loss, online
 
@@ -235,11 +305,18 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
 def train(spec: Spec) -> Run:
     """The stored run of a spec; trained now, after its teachers, where there is none. An interrupted one goes on where it was."""
 
+    def save(*entry):
+        try:
+            store.put("unfinished", spec.hash, *entry)
+        except store.StoreError as error:
+            warnings.warn(f"{spec.model} (spec {spec.hash[:12]}) goes on without a snapshot: {error}", stacklevel=2)
+
     def make():
+        check([spec])
         for teacher in spec.teachers:
             train(teacher)
         begin, by, snapshot = time.monotonic(), provenance(), store.get("unfinished", spec.hash)
-        state, loss, online = fit(spec, snapshot=snapshot, save=lambda *entry: store.put("unfinished", spec.hash, *entry))
+        state, loss, online = fit(spec, snapshot=snapshot, save=save)
         seconds = time.monotonic() - begin + (snapshot.meta["seconds"] if snapshot else 0.0)
         arrays = {**{f"net.{k}": v.numpy() for k, v in state.items()}, "loss": loss, "online_accuracy": online}
         return arrays, {"spec": spec.model_dump(mode="json"), "seconds": round(seconds, 2), **by}
@@ -270,6 +347,14 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
             return np.concatenate([forward(net, part, data.mean, data.std).cpu().numpy() for part in x])
 
         values = np.stack([draw(epoch) for epoch in range(inputs.first, inputs.first + inputs.count)])
+        made.append(values)
         return {"logits": values}, {"model": spec.hash, "inputs": inputs.model_dump(mode="json"), **provenance()}
 
-    return store.once("logits", key, make).arrays["logits"]
+    made = []
+    try:
+        return store.once("logits", key, make).arrays["logits"]
+    except store.StoreError as error:
+        if not made:
+            raise
+        warnings.warn(f"logits of {spec.model} (spec {spec.hash[:12]}) are used and not kept: {error}", stacklevel=2)
+        return made[0]

@@ -4,15 +4,16 @@ Within a seed all models share training images; all students share initial weigh
 differ in what they are about and in nothing else, and are compared inside a seed. Nothing here imports torch.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from kdcore import data
-from kdcore.parameters import ImageDataset, ModelName, Parameters
-from kdcore.spec import RECIPES, Data, Distill, Optim, Spec, View
+from kdcore.parameters import ImageDataset, ModelName, Parameters, one_batch
+from kdcore.spec import RECIPES, CEWeight, Data, Distill, Epochs, KDWeight, Optim, Spec, Temperature, View, reads_text, timm_models
 
 TEACHERS_APART = 1_000_000  # teachers' seeds lie apart from the students'
+Milestone = Annotated[int, Field(ge=1)]
 PAIRS = ("ww", "ws", "sw", "ss")
 
 
@@ -27,26 +28,34 @@ class Regime(Parameters):
     student: ModelName
     teacher: ModelName
     strength: float = Field(ge=0, le=1)
-    epochs: int = Field(ge=1)
-    teacher_epochs: int = Field(ge=1)
+    epochs: Epochs
+    teacher_epochs: Epochs
     batch_size: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
     teacher_learning_rate: float = Field(gt=0)
-    temperature: float = Field(gt=0)
-    ce_weight: float = Field(ge=0)
-    kd_weight: float = Field(gt=0)
+    temperature: Temperature
+    ce_weight: CEWeight
+    kd_weight: KDWeight
     draws: int = Field(ge=1, le=20)
     imbalance: float = Field(ge=1)
     recipe: Literal["small", "cifar", "imagenet"]
-    milestones: list[int]
-    teacher_milestones: list[int]
+    milestones: list[Milestone]
+    teacher_milestones: list[Milestone]
     pretrained: bool
 
     @model_validator(mode="after")
     def enough_images(self):
-        data.load(images(self, self.first_seed))  # says what is wrong with n_train or n_test
-        if self.n_train is not None and self.batch_size > self.n_train:
-            raise ValueError(f"batch_size = {self.batch_size}: must be at most n_train = {self.n_train}")
+        found = data.load(images(self, self.first_seed))  # says what is wrong with n_train or n_test
+        one_batch(len(found.train_y), self.batch_size, "n_train", self.n_train, self.dataset)
+        return self
+
+    @model_validator(mode="after")
+    def networks_for_images(self):
+        for name in ("student", "teacher"):
+            if reads_text(getattr(self, name)):
+                raise ValueError(f"{name} = {getattr(self, name)!r} reads text, and this chapter is about images")
+        if self.pretrained and self.teacher not in timm_models():
+            raise ValueError(f"pretrained = True: must be False with teacher = {self.teacher!r}; only networks of timm have such weights")
         return self
 
     @property
@@ -65,7 +74,7 @@ class ManyClasses(Regime):
     many_dataset: ImageDataset
     many_seeds: int = Field(ge=1, le=200)
     many_n_train: int | None = Field(ge=20)
-    many_epochs: int = Field(ge=1)
+    many_epochs: Epochs
 
     @property
     def many(self):
@@ -78,11 +87,10 @@ class ManyClasses(Regime):
     @model_validator(mode="after")
     def enough_images_of_many_classes(self):
         try:
-            data.load(images(self.many, self.first_seed))
+            found = len(data.load(images(self.many, self.first_seed)).train_y)
         except ValueError as error:
             raise ValueError(f"many_n_train or n_test: {error}")
-        if self.many_n_train is not None and self.batch_size > self.many_n_train:
-            raise ValueError(f"batch_size = {self.batch_size}: must be at most many_n_train = {self.many_n_train}")
+        one_batch(found, self.batch_size, "many_n_train", self.many_n_train, self.many_dataset)
         return self
 
 

@@ -1,5 +1,7 @@
 """Attention maps against autograd, timm's own attention and the grad-cam package; masks and overlaps against numpy, scipy and Pillow."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -132,8 +134,10 @@ def test_vit_attention_leaves_no_hook_behind_even_on_error(vit):
 
     A.vit_attention(net, x)
     assert hooks() == 0 and not net.training
-    with pytest.raises(AssertionError, match="width"):
+    with pytest.raises(ValueError, match=r"images have height and width \(28, 12\); this VisionTransformer reads \(28, 16\)"):
         A.vit_attention(net, x[..., :12])
+    with pytest.raises(RuntimeError, match="channels"):
+        A.vit_attention(net, x.repeat(1, 2, 1, 1))
     assert hooks() == 0
 
 
@@ -249,7 +253,7 @@ def loop_rollout(attention, patches):
 @given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 3), st.integers(1, 2))
 def test_rollout_is_the_product_of_matrices(seed, blocks, heads, prefix):
     attention = (3 * random(2, blocks, heads, prefix + 6, prefix + 6, seed=seed)).softmax(-1)
-    ours = A.rollout(attention, (2, 3))
+    ours = A.rollout(attention, (2, 3), prefix)
     assert ours.shape == (2, 2, 3)
     assert ours.flatten(1).numpy() == pytest.approx(loop_rollout(attention, 6), abs=1e-6)
 
@@ -268,11 +272,61 @@ def test_maps_of_a_transformer_follow_its_grid(vit):
     net, x = vit
     attention, _ = A.vit_attention(net, x)
     for of in (A.cls_attention, A.rollout):
-        maps = of(attention, net.patch_embed.grid_size)
+        maps = of(attention, A.patch_grid(net, x), net.num_prefix_tokens)
         assert maps.shape == (6, 7, 4) and (maps > 0).all() and (maps.sum((1, 2)) < 1).all()
-        assert torch.allclose(maps, torch.cat([of(one[None], (7, 4)) for one in attention])), "an image's map depends on the others"
-        with pytest.raises(ValueError, match="31 tokens for a grid of 31 x 1 patches; expected a CLS token"):
-            of(attention, (31, 1))
+        assert torch.allclose(maps, torch.cat([of(one[None], (7, 4), 3) for one in attention])), "an image's map depends on the others"
+        for grid, prefix in (((31, 1), 1), ((7, 4), 1), ((7, 4), 2), ((6, 5), 3), ((4, 7), 4), ((30, 1), 0)):
+            with pytest.raises(ValueError, match=f"31 x 31 tokens for a grid of {grid[0]} x {grid[1]} patches|prefix is 0; it must be a whole number"):
+                of(attention, grid, prefix)
+
+
+def of_images(size=(28, 16), side=None, **options):
+    """A small VisionTransformer for images of this size, whose head is as large as a trained one, and images of this side or size."""
+    torch.manual_seed(0)
+    net = VisionTransformer(**dict(img_size=size, patch_size=4, in_chans=1, num_classes=CLASSES, embed_dim=32, depth=2, num_heads=2) | options)
+    torch.nn.init.normal_(net.head.weight) if isinstance(net.head, torch.nn.Linear) else None
+    return net.eval(), random(3, 1, *(side or size))
+
+
+def test_the_grid_is_that_of_the_images_not_of_the_network():
+    net, x = of_images(side=(32, 20), dynamic_img_size=True)
+    attention, _ = A.vit_attention(net, x)
+    assert net.patch_embed.grid_size == (7, 4) and A.patch_grid(net, x) == (8, 5) and attention.shape[-1] == 41
+    assert A.cls_attention(attention, A.patch_grid(net, x)).shape == (3, 8, 5)
+    with pytest.raises(ValueError, match="41 x 41 tokens for a grid of 7 x 4"):
+        A.cls_attention(attention, net.patch_embed.grid_size)
+
+
+@pytest.mark.parametrize("options, says", [
+    (dict(class_token=False, global_pool="avg"), "no class token"),
+    (dict(global_pool="avg"), "does not make its logits of its class token alone .global_pool = 'avg'"),
+    (dict(global_pool="map"), "does not make its logits of its class token alone .global_pool = 'map'"),
+    (dict(size=(30, 16)), r"\(30, 16\), which patches of \(4, 4\) do not cover exactly"),
+    (dict(side=(30, 18), dynamic_img_size=True, dynamic_img_pad=True), "do not cover exactly"),
+    (dict(side=(16, 28)), r"\(16, 28\); this VisionTransformer reads \(28, 16\)"),
+])
+def test_attention_of_a_class_token_that_explains_nothing_is_refused(options, says):
+    net, x = of_images(**options)
+    with pytest.raises(ValueError, match=says):
+        A.vit_attention(net, x)
+
+
+def test_a_distillation_token_shares_in_the_logits():
+    net = timm.create_model("deit_tiny_distilled_patch16_224", img_size=32, num_classes=CLASSES).eval()
+    for head in (net.head, net.head_dist):
+        torch.nn.init.normal_(head.weight)
+    with pytest.raises(ValueError, match="^VisionTransformerDistilled does not make its logits of its class token alone"):
+        A.vit_attention(net, random(2, 3, 32, 32))
+
+
+def test_attention_read_by_several_threads_at_once_is_each_ones_own(vit):
+    """One network, as kdcore.train.frozen hands it to all threads of a process."""
+    net, x = vit
+    alone = [A.vit_attention(net, x[i:i + 1].repeat(40, 1, 1, 1))[0] for i in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        for _ in range(5):
+            together = pool.map(lambda i: A.vit_attention(net, x[i:i + 1].repeat(40, 1, 1, 1))[0], range(6))
+            assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 # --- masks ---

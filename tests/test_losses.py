@@ -107,3 +107,27 @@ def test_the_gradient_of_distillation_in_closed_form(batch, tau, w):
     z, one = student.detach(), torch.nn.functional.one_hot(y, 5)
     expected = (1 - w) * (z.softmax(1) - one) + w * tau * ((z / tau).softmax(1) - (teacher[0] / tau).softmax(1))
     assert torch.allclose(student.grad, expected / len(y), atol=1e-12)
+
+
+def test_nan_is_never_hidden(batch):
+    """Values of logits are not looked at in the training loop: whatever holds NaN has to end in NaN, which training reports."""
+    student, teachers, y = batch
+    for which in range(2):
+        z, t = student.clone(), teachers.clone()
+        (z if which == 0 else t).view(-1)[7] = float("nan")
+        for value in (losses.distillation(z, t, y, 3.0, 0.6, 0.4), losses.distillation(z, t, y, 3.0, 0.6, 0.4, True), losses.kd(z, t, 3.0),
+                      losses.squared_distillation(z, t, y, 0.5, 0.5), losses.squared(z, t[0]), losses.zscore(z if which == 0 else t).sum()):
+            assert value.isnan()
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int16, torch.int32])
+def test_labels_of_every_whole_type_are_the_same_labels(batch, kind):
+    student, teachers, y = batch
+    assert torch.equal(losses.distillation(student, teachers, y.to(kind), 3.0, 0.6, 0.4), losses.distillation(*batch, 3.0, 0.6, 0.4))
+    assert torch.equal(losses.squared_distillation(student, teachers, y.to(kind), 0.6, 0.4), losses.squared_distillation(*batch, 0.6, 0.4))
+
+
+def test_half_precision_is_allowed(batch):
+    student, teachers, y = batch
+    half = losses.distillation(student.bfloat16(), teachers.bfloat16(), y, 3.0, 0.6, 0.4).item()
+    assert half == pytest.approx(losses.distillation(*batch, 3.0, 0.6, 0.4).item(), rel=0.02)

@@ -1,12 +1,17 @@
 """Networks of the chapters on Nagarajan et al. (2023), and what training can do with them."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 
 from kdcore import models, train as tr
 from kdcore.data import load
-from kdcore.spec import Data, Distill, Inputs, Optim, Spec, Switch, View
+from kdcore.spec import MODELS, Data, Distill, Inputs, Optim, Spec, Switch, View
 from kdcore.train import fit, logits, train
 from kdcore.views import epoch_view, normalise
 
@@ -161,3 +166,82 @@ def test_logits_of_fixed_features_are_those_of_the_network():
     data = load(s.data)
     by_hand = tr.frozen(s)(normalise(epoch_view(s.data, "train", CLEAN, 0, 0), data.mean, data.std)).numpy()
     assert np.allclose(z, by_hand, atol=1e-6)
+
+
+# ---- the same weights whoever builds ---------------------------------------------------------------------------------------------------
+
+def built(name, seed):
+    return [w.clone() for w in models.build(name, 1, 10, (24,) if name in TEXT else (8, 8), seed).state_dict().values()]
+
+
+def test_threads_build_the_networks_that_one_thread_builds():
+    """Often enough to catch a fault that comes and goes: with a shared generator 4 of 10 were wrong. Another thread draws random numbers all the while."""
+    plan = [(name, seed) for seed in range(12) for name in ("resnet-8-16-32", "mlp-12", "relu-features-40", "cnn-4", "bag-8-12", "transformer-16x1", "vit-48x3")]
+    expected, stop = [built(*one) for one in plan], threading.Event()
+    drawing = threading.Thread(target=lambda: [torch.rand(10) for _ in iter(stop.is_set, True)])
+    drawing.start()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(3):
+                found = list(pool.map(lambda one: built(*one), plan))
+                wrong = [one for one, a, b in zip(plan, expected, found, strict=True) if not all(map(torch.equal, a, b))]
+                assert not wrong, f"{len(wrong)} of {len(plan)}"
+    finally:
+        stop.set()
+        drawing.join()
+
+
+@pytest.mark.parametrize("name", ["resnet-16-32", "vit-64x2", "mlp-12", "relu-features-40", "transformer-16x1", "resnet18", "convnext_atto"])
+def test_weights_are_those_of_a_seeded_global_generator(name):
+    """As before there was a generator for each network: committed runs began with these."""
+    size, channels = ((24,), 1) if name in TEXT else ((64, 64), 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        expected = models.assemble(name, channels, 10, size).state_dict()
+    assert all(torch.equal(w, expected[k]) for k, w in models.build(name, channels, 10, size, 5).state_dict().items())
+
+
+# ---- what cannot run is known without running it ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", [*IMAGES, *MODELS, "resnet18", "vit_tiny_patch16_224", "convnext_atto"])
+def test_networks_that_read_the_images_pass_the_check(name):
+    models.check(name, 3, 10, (32, 32))
+
+
+@pytest.mark.parametrize("name, size, says", [
+    ("vit_base_patch32_224", (28, 28), "vit_base_patch32_224 does not read images of 28 x 28 pixels in 3 channels"),
+    ("inception_v3", (28, 28), "inception_v3 does not read images of 28 x 28 pixels"),
+    ("mixer_s32_224", (64, 64), "mixer_s32_224 does not read images of 64 x 64 pixels"),
+    ("mlp-99999-99999", (28, 28), "mlp-99999-99999 has 10,.* weights for images of 28 x 28 pixels in 3 channels: at most 2,000,000,000"),
+    ("relu-features-99999", (224, 224), "relu-features-99999 has 15,.* weights"),
+    ("cnn-99999", (28, 28), "cnn-99999 has .* weights"),
+    ("transformer-90000x3", (24,), "transformer-90000x3 has .* weights for texts of 24 words"),
+    ("nest_tiny_jx", (224, 224), "nest_tiny_jx draws random numbers while it trains .DropPath."),
+])
+def test_networks_that_cannot_run_are_refused_without_memory(name, size, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        models.check(name, 3, 10, size)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 350
+
+
+def test_pretrained_weights_that_cannot_be_had_are_known_at_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="Pretrained weights of resnet18 cannot be had.*HF_HUB_OFFLINE is set"):
+        models.check("resnet18", 3, 10, (224, 224), pretrained=True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    nobody = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody)
+    begin = time.monotonic()
+    with pytest.raises(ValueError, match="Pretrained weights of resnet18 cannot be had: the network is needed, or a copy in timm's cache"):
+        models.check("resnet18", 3, 10, (224, 224), pretrained=True)
+    assert time.monotonic() - begin < 10
+    repository = models.timm.get_pretrained_cfg("resnet18").hf_hub_id.replace("/", "--")
+    place = tmp_path / f"models--{repository}"
+    for path, text in (("refs/main", "0" * 40), (f"snapshots/{'0' * 40}/model.safetensors", "weights")):
+        (place / path).parent.mkdir(parents=True)
+        (place / path).write_text(text)
+    models.check("resnet18", 3, 10, (224, 224), pretrained=True)  # a copy in the cache needs no network
+    without = next(name for name in sorted(models.timm_models()) if not models.timm.get_pretrained_cfg(name).has_weights)
+    with pytest.raises(ValueError, match=f"pretrained = True is not allowed for {without}: timm has no such weights"):
+        models.check_weights(without)

@@ -1,5 +1,8 @@
 """Which models of one seed share what, and what a chapter's parameters may say."""
 
+import subprocess
+import sys
+
 import pytest
 
 from kdcore import parameters, settings
@@ -47,7 +50,54 @@ def test_what_is_left_open_is_as_usual_for_images_or_text():
     (dict(label_noise=1.2), "label_noise = 1.2: must be at most 0.9"),
     (dict(n_train=30), "batch_size = 50: must be at most n_train = 30"),
     (dict(n_train=5000), "n_train = 5000"),
+    (dict(n_train=None, batch_size=2000), "batch_size = 2000: must be at most the 1297 training examples of digits"),
+    (dict(temperature=1e300), r"temperature = 1e\+300: must be 0.01 to 1,000"),
+    (dict(temperature=1e-300), "temperature = 1e-300: must be 0.01 to 1,000"),
+    (dict(epochs=10**12), "epochs = 1000000000000: must be 1 to 1,000,000"),
+    (dict(student="mlp-٣٢"), "student = 'mlp-٣٢': not a known network"),
+    (dict(teacher="linear", learning_rate=True), "learning_rate = True: must be a number"),
 ])
 def test_wrong_parameters_are_refused_in_a_sentence(wrong, says):
     with pytest.raises(parameters.ParameterError, match=says):
         main(**wrong)
+
+
+class WithMore(settings.Main):
+    temperatures: list[float]
+    further: list[settings.Setting]
+
+
+ENTRY = IMAGES.model_dump()
+
+
+@pytest.mark.parametrize("wrong, says", [
+    (dict(epochs=True), r"further\[0\].epochs = True: must be a number"),
+    (dict(learning_rate=True), r"further\[0\].learning_rate = True: must be a number"),
+    (dict(n_train=True), r"further\[0\].n_train = True: must be a number"),
+    (dict(learning_rate=float("inf")), r"further\[0\].learning_rate = inf: must be a finite number"),
+    (dict(clip_norm=float("inf")), "clip_norm = inf: must be a finite number"),
+    (dict(teacher_epochs=10**12), r"further\[0\].teacher_epochs = 1000000000000: must be 1 to 1,000,000"),
+    (dict(student="cnn-8" + "0" * 10_000), r"further\[0\].student = 'cnn-8000"),
+])
+def test_entries_of_a_list_are_read_like_parameters(wrong, says):
+    with pytest.raises(parameters.ParameterError, match=says) as caught:
+        parameters.read(WithMore, MAIN | dict(temperatures=[2.0], further=[ENTRY | wrong]))
+    assert len(str(caught.value)) < 1500
+
+
+def test_a_wrong_entry_is_named_in_a_few_words():
+    for further in ([{"a": "x" * 10_000}], ["x" * 10_000], "x" * 10_000, [[{}] * 5000], [ENTRY | {"surprise": "x" * 10_000}]):
+        with pytest.raises(parameters.ParameterError, match="further") as caught:
+            parameters.read(WithMore, MAIN | dict(temperatures=[2.0], further=further))
+        assert max(map(len, str(caught.value).splitlines())) < 300
+    with pytest.raises(parameters.ParameterError, match="temperatures = .2.0, True.: must be a number"):
+        parameters.read(WithMore, MAIN | dict(temperatures=[2.0, True], further=[]))
+
+
+def test_a_refusal_needs_no_torch():
+    code = ("import sys; sys.path.insert(0, 'tests')\nfrom test_settings import *\nfrom kdcore import trials\n"
+            "for wrong in (dict(temperature=1e300), dict(epochs=10**12), dict(n_train=None, batch_size=2000), dict(student='mlp-0')):\n"
+            "    try:\n        main(**wrong)\n    except parameters.ParameterError as error:\n        print(error)\n"
+            "sys.exit('torch' in sys.modules)")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0 and len(run.stdout.splitlines()) == 4, run.stderr

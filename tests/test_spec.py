@@ -47,6 +47,26 @@ def test_a_field_with_a_default_does_not_rename_old_specs():
     (lambda: spec(model="mlp-0"), "allowed are .*mlp-N"),
     (lambda: Switch(to="teacher", at=1.2, ramp=0.1), "less than or equal to 1"),
     (lambda: Data(name="digits", n_train=None, n_test=None, seed=0, label_noise=-0.1), "greater than or equal to 0"),
+    (lambda: pair(temperature=1e-300), "temperature\n.*must be 0.01 to 1,000"),
+    (lambda: pair(temperature=1e300), "must be 0.01 to 1,000"),
+    (lambda: pair(kd_weight=1e300), "must be 1e-06 to 1,000,000"),
+    (lambda: pair(ce_weight=float("inf")), "finite number"),
+    (lambda: spec(epochs=10**12), "epochs\n.*must be 1 to 1,000,000"),
+    (lambda: spec(lr=float("inf")), "finite number"),
+    (lambda: spec(lr=True), "lr\n.*must be a number"),
+    (lambda: spec(epochs=True), "must be a number"),
+    (lambda: Optim(epochs=3, batch_size=16, lr=0.1, momentum=0.9, weight_decay=0, warmup=0, schedule="steps", milestones=(True,)), "must be a number"),
+    (lambda: spec(model="mlp-1\u0662"), "not a known network"),
+    (lambda: spec(model="cnn-\uff11\uff16"), "not a known network"),
+    (lambda: spec(model="transformer-1\u0966x1"), "not a known network"),
+    (lambda: spec(model="mlp-100000"), r"allowed are .*mlp-N.* .N: 1 to 99999; at most 20 layers"),
+    (lambda: spec(model="mlp-" + "9" * 5000), "mlp-N"),
+    (lambda: spec(model="mlp" + "-8" * 21), "at most 20 layers"),
+    (lambda: spec(model="transformer-16x100"), "or 99 of a transformer"),
+    (lambda: spec(model="transformer-33x1"), "a transformer of width 33 has 2 heads, which do not divide it"),
+    (lambda: pair(model="linear", zscore=True), "zscore = True is not allowed with model = 'linear', whose first logits are all zero"),
+    (lambda: pair(model="relu-features-40-raw", zscore=True), "zscore = True is not allowed with model = 'relu-features-40-raw'"),
+    (lambda: Spec(**spec().model_dump() | {"pretrained": True}), "pretrained = True is not allowed with model = 'resnet-8-16-32'"),
     (lambda: View(name="strong", strength=1.0, power=2), "Extra inputs are not permitted"),
 ])
 def test_wrong_values_are_refused_with_what_is_allowed(make, says):
@@ -76,3 +96,13 @@ def test_a_spec_cannot_be_changed():
 def test_specs_load_without_torch():
     code = "import sys, kdcore.spec; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_networks_that_start_from_zero_are_those_that_the_spec_knows():
+    from kdcore import models
+    from kdcore.spec import MODELS, starts_from_zero
+
+    for name in (*MODELS, "linear", "linear-raw", "relu-features-40", "relu-features-40-raw", "mlp-8", "mlp-8-centred", "cnn-4", "cnn-4-plain", "cifar-resnet-8"):
+        net = models.build(name, 1, 10, (16, 16), 0)
+        zero = any(isinstance(m, models.nn.Linear) and not m.weight.any() for m in net.modules())
+        assert zero == starts_from_zero(name), name

@@ -52,6 +52,26 @@ def test_any_executor_with_submit_will_do():
     assert set(bits(store.root())) == {s.hash for s in upstream(grid())}
 
 
+def test_threads_store_the_same_bits_as_one_thread(tmp_path, monkeypatch):
+    """Networks of several kinds, teachers and students, measured in the same threads."""
+    plan = [spec(seed=i, epochs=1, model=m, n_train=32) for i in range(5) for m in ("resnet-8-16-32", "mlp-8", "cnn-4", "relu-features-20")]
+    plan += [spec(seed=i, epochs=1, n_train=32, teachers=(spec(seed=i, epochs=1, n_train=32),)) for i in range(5)]
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setenv("KDCORE_STORE", str(tmp_path / str(threads)))
+        tr.frozen.cache_clear()
+        with ThreadPoolExecutor(threads) as pool:
+            losses = sweep(plan, executor=pool, then=lambda s: tr.train(s).loss.tolist(), progress=False)
+        found.append((bits(store.root()), losses))
+    assert found[0] == found[1] and len(found[0][0]) == len(upstream(plan))
+
+
+def test_a_network_that_cannot_run_is_refused_before_the_first_training(monkeypatch):
+    monkeypatch.setattr(tr, "fit", lambda *a, **k: pytest.fail("trained"))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="vit_base_patch32_224 does not read images of 8 x 8 pixels"):
+        sweep([*grid(), spec(model="vit_base_patch32_224", teachers=(spec(),))], executor=pool, progress=False)
+
+
 def test_stored_runs_are_not_trained_again(monkeypatch):
     with ThreadPoolExecutor(1) as pool:
         sweep(grid(), executor=pool, progress=False)

@@ -138,6 +138,121 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(monkeypatch):
     assert same(whole[0], resumed[0]) and np.array_equal(whole[1], resumed[1]) and np.array_equal(whole[2], resumed[2])
 
 
+@pytest.mark.parametrize("options", [dict(momentum=0.0), dict(momentum=0.9, nesterov=True), dict(momentum=0.9, method="adamw"),
+                                     dict(momentum=0.0, method="adamw")])
+def test_every_optimiser_goes_on_to_the_same_bits(monkeypatch, options):
+    """In channels_last, where the moments have to lie in memory like their weights; SGD without momentum keeps nothing."""
+    s = spec(epochs=5)
+    s = s.model_copy(update={"optim": Optim(**s.optim.model_dump() | options | {"lr": 0.01})})
+    whole, snapshots = fit(s), []
+    monkeypatch.setattr(tr, "SAVE_EVERY", 0.0)
+    fit(s, save=lambda arrays, meta: snapshots.append(store.Entry({k: v.copy() for k, v in arrays.items()}, meta)))
+    resumed = fit(s, snapshot=snapshots[1])
+    assert same(whole[0], resumed[0]) and np.array_equal(whole[1], resumed[1])
+
+
+def test_restored_moments_are_as_the_optimiser_makes_them():
+    """On the device and in the type and layout of its own, which on an accelerator includes AdamW's count of steps."""
+    s = spec()
+    for options in (dict(method="adamw"), dict(method="sgd")):
+        o, nets = Optim(**s.optim.model_dump() | options), [tr.network(s) for _ in range(2)]
+        used, fresh = (tr.make_optimiser(net, o) for net in nets)
+        nets[0](torch.rand(4, 1, 8, 8)).sum().backward()
+        used.step()
+        tr.restore(nets[1], fresh, {k: np.array(v, order="C") for k, v in tr.moments(nets[0], used).items()})  # as the store hands them back
+        for a, b in zip(*(net.parameters() for net in nets)):
+            assert used.state[a] and used.state[a].keys() == fresh.state[b].keys()
+            for name, value in used.state[a].items():
+                other = fresh.state[b][name]
+                assert torch.equal(value, other) and (value.dtype, value.device, value.stride()) == (other.dtype, other.device, other.stride())
+
+
+def test_a_snapshot_that_cannot_be_kept_is_a_warning_and_the_run_goes_on(monkeypatch):
+    s, put = spec(), store.put
+    expected = fit(s)
+
+    def full(kind, *entry):
+        if kind == "unfinished":
+            raise store.StoreError("the run store cannot be written (no space left)")
+        put(kind, *entry)
+
+    monkeypatch.setattr(tr, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(store, "put", full)
+    with pytest.warns(UserWarning, match="goes on without a snapshot: the run store cannot be written .no space left"):
+        run = train(s)
+    assert same(run.state, expected[0]) and np.array_equal(run.loss, expected[1]) and store.get("runs", s.hash) is not None
+
+
+def test_logits_that_cannot_be_kept_are_used(monkeypatch):
+    s, put = spec(), store.put
+    at = Inputs(data=s.data, split="test", view=WEAK, aug_seed=7, first=0, count=1)
+    train(s)
+
+    def full(kind, *entry):
+        if kind == "logits":
+            raise store.StoreError("no space left")
+        put(kind, *entry)
+
+    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="are used and not kept: no space left"):
+        patch.setattr(store, "put", full)
+        z = logits(s, at)
+    assert np.array_equal(z, logits(s, at)) and z.shape == (1, 50, 10)
+
+
+def test_a_loss_that_grows_a_thousandfold_is_reported_as_diverged():
+    """Finite to the end, so that nothing else would notice: squared loss of a linear model, whose error grows by a factor in each step."""
+    growing = spec(model="linear", epochs=12, view=View(name="clean", strength=0.0), batch_size=64, lr=30.0)
+    growing = growing.model_copy(update={"loss": "squared"})
+    with pytest.raises(TrainingDiverged, match=r"became [0-9.e+]+ in epoch [0-9]+ of 12, from 0.5 in its first step: try a smaller learning rate than 30.0"):
+        train(growing)
+    assert store.get("runs", growing.hash) is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tr, "GROWN", np.inf)
+        loss = fit(growing)[1]
+    assert np.isfinite(loss).all() and loss[-1] > 500 * loss[0]
+
+
+def test_a_small_first_loss_may_grow(monkeypatch):
+    """As of a student that starts at its teacher and is given the labels later."""
+    s = spec()
+    original = tr.loss_of
+    monkeypatch.setattr(tr, "loss_of", lambda *a: original(*a) * (1e-6 if a[-1] == 0 else 1))
+    assert fit(s)[1][-1] > 1
+
+
+def test_zscores_of_logits_that_start_alike_are_refused(monkeypatch):
+    """Where the spec cannot know: networks of timm whose head starts at zero. Noticed before the first weight has a use."""
+    student, original = pair(zscore=True), tr.network
+
+    def zero(spec_, state=None):
+        net = original(spec_, state)
+        if state is None and spec_.distill:
+            torch.nn.init.zeros_(net.get_classifier().weight)
+        return net
+
+    monkeypatch.setattr(tr, "network", zero)
+    with pytest.raises(ValueError, match="zscore = True is not allowed with model = 'resnet-8-16-32', whose first logits are alike for all classes"):
+        train(student)
+    assert store.get("runs", student.hash) is None
+
+
+@pytest.mark.parametrize("student, says", [
+    (lambda t: spec(teachers=(t,), model="bag-8-12"), "bag-8-12 does not read digits, which is images"),
+    (lambda t: spec(teachers=(t,), model="vit_base_patch32_224"), "vit_base_patch32_224 does not read images of 8 x 8 pixels in 1 channel"),
+    (lambda t: spec(teachers=(t,), model="mlp-99999-99999"), "has 10,.* weights"),
+    (lambda t: spec(teachers=(t,), n_train=None, batch_size=2000), "batch_size = 2000 is larger than the 1297 training examples of digits"),
+    (lambda t: spec(teachers=(t,), dealt="across all", teacher_mode="train"), "dealt = 'across all' is not allowed"),
+    (lambda t: (s := spec(teachers=(t,))).model_copy(update={"data": s.data.model_copy(update={"name": "fashion_pairs"})}),
+     "resnet-8-16-32, trained on digits, cannot teach on fashion_pairs: classes and channels must be as many, here 10 and 1 for 100 and 1"),
+])
+def test_what_cannot_begin_is_refused_before_its_teachers_are_trained(monkeypatch, student, says):
+    monkeypatch.setattr(tr, "fit", lambda *a, **k: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=says):
+        train(student(spec(seed=101)))
+    with pytest.raises(ValueError, match=says):
+        tr.check([spec(), student(spec(seed=101))])
+
+
 def test_perturbed_weights_give_a_slightly_different_run():
     base, moved = fit(spec()), fit(spec(), perturb=1e-6)
     difference = max((base[0][k].float() - moved[0][k].float()).abs().max().item() for k in base[0])

@@ -52,7 +52,12 @@ def test_milestones_stand_for_the_papers_schedule():
     assert trials.optim(regime(), 200, 0.1).schedule == "cosine"
 
 
-@pytest.mark.parametrize("changes, words", [(dict(batch_size=101), "batch_size = 101"), (dict(n_train=5000), "n_train = 5000"), (dict(recipe="large"), "recipe")])
+@pytest.mark.parametrize("changes, words", [(dict(batch_size=101), "batch_size = 101"), (dict(n_train=5000), "n_train = 5000"), (dict(recipe="large"), "recipe"),
+                                            (dict(milestones=[0]), "milestones"), (dict(teacher_milestones=[True]), "must be a number"),
+                                            (dict(student="bag-8-8"), "student = 'bag-8-8' reads text, and this chapter is about images"),
+                                            (dict(pretrained=True), "pretrained = True: must be False with teacher = 'resnet-16-32'"),
+                                            (dict(n_train=None, batch_size=2000), "batch_size = 2000: must be at most the 1297 training examples of digits"),
+                                            (dict(temperature=1e300), "must be 0.01 to 1,000"), (dict(epochs=10**12), "must be 1 to 1,000,000")])
 def test_a_regime_that_does_not_fit_is_refused(changes, words):
     with pytest.raises(ValidationError, match=words):
         regime(**changes)

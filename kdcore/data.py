@@ -28,6 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kdcore.folders import named
+
 TEXT = ("wordnet_glosses", "ag_news", "imdb")
 NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100", "imagenet", "imagenet_lt", *TEXT)
 EMBEDDED = Path(__file__).parent / "datasets" / "fashion_mnist"
@@ -103,7 +105,7 @@ def check(name: str) -> None:
         if missing:
             raise ValueError(f"Data set {name!r} is part of this package, but {', '.join(missing)} is missing in {folder}: install kdcore again.")
         return
-    root, fetched = os.environ.get("KDCORE_DATA", ""), name in DOWNLOADED
+    root, fetched = named("KDCORE_DATA"), name in DOWNLOADED
     if not root:
         raise ValueError(
             f"Data set {name!r} is not here: set KDCORE_DATA to the folder that holds {FILES[name][0]}"
@@ -133,7 +135,7 @@ def load(data) -> Dataset:
     """
     check(data.name)
     return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), float(data.label_noise), data.label_seed,
-                 os.environ.get("KDCORE_DATA", ""))
+                 named("KDCORE_DATA"))
 
 
 def long_tail(n_max: int, classes: int, ratio: float) -> np.ndarray:
@@ -339,7 +341,7 @@ def picture(x):
 
     if isinstance(x, np.ndarray):
         return Image.fromarray(x[0] if len(x) == 1 else x.transpose(1, 2, 0))
-    path = Path(os.environ.get("KDCORE_DATA", "")) / "imagenet" / x
+    path = Path(named("KDCORE_DATA")) / "imagenet" / x
     try:
         with Image.open(path) as image:
             return image.convert("RGB")

@@ -12,13 +12,13 @@ import io
 import json
 import platform
 import shlex
-import subprocess
 import tokenize
 from pathlib import Path
 
 import yaml
 
 from .parameters import ImageDataset, ModelName, ParameterError, Parameters, read
+from .provenance import commit, version
 
 __all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "commit", "declared", "glue", "home", "markdown", "origin", "preset", "provenance",
            "read", "reading", "say", "table"]
@@ -158,12 +158,6 @@ def origin(p, chapter):
     return label, shlex.join(command)
 
 
-def commit(folder):
-    """The short hash of the commit that is checked out in a folder, or "unknown (no git checkout)"."""
-    run = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True)
-    return run.stdout.strip() if run.returncode == 0 else "unknown (no git checkout)"
-
-
 def provenance(p, rows, chapter):
     """Where this page came from, as HTML: preset, rebuild command, code and versions now, and the runs it rests on.
 
@@ -177,8 +171,8 @@ def provenance(p, rows, chapter):
     def seen(key, shorten=str):
         return ", ".join(sorted({shorten(record[key]) for _, record in runs}))
 
-    now = [f"Python {platform.python_version()}"]
-    now += [f"{name} {importlib.metadata.version(name)}" for name in ("kdcore", "torch", "timm", "numpy")]
+    now = [f"Python {platform.python_version()}", f"kdcore {version() or 'of unknown version'}"]
+    now += [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm", "numpy")]
     facts = {"Preset": label}
     if hasattr(p, "seeds"):
         facts["Seeds"] = f"{p.first_seed} to {p.first_seed + p.seeds - 1}" if hasattr(p, "first_seed") else repr(p.seeds)

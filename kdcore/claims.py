@@ -7,7 +7,7 @@ records from executed chapters; `verdicts` makes of them the lines of book/resul
 import ast
 import json
 import math
-import os
+import warnings
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,11 +15,12 @@ import pandas as pd
 import yaml
 from pydantic import Field
 
-from kdcore import chapter, stats
+from kdcore import chapter, results, stats, store
 from kdcore.spec import Plain
 from kdcore.stats import Interval
 
 FILE = Path(__file__).parents[1] / "book" / "claims.yml"
+PUBLISHED = FILE.parent / "results" / "verdicts.json"
 WORDS = get_args(stats.Verdict)
 DIGITS = {"points": 2, "r": 2, "IoU": 3, "nats": 3, "slope": 2, "log-odds": 2, "filter value": 3}
 
@@ -163,6 +164,7 @@ def verdicts(records: dict[str, dict]) -> dict:
             "chapter": claim.chapter, "figure": claim.figure, "preset": records[claim.chapter]["preset"],
             "command": records[claim.chapter]["command"], "specs": f"#/chapters/{claim.chapter}/specs",
         })
+    lines = [{**line, "sha256": results.line_digest(line)} for line in lines]
     return {"claims": lines, "chapters": {name: {key: record[key] for key in ("preset", "commit", "specs")} for name, record in records.items()}}
 
 
@@ -172,9 +174,27 @@ def publish(records: dict[str, dict], folder: Path) -> None:
         label = records[name]["preset"] if name in records else "not executed"
         if label != "published":
             raise ValueError(f"verdicts are published from published chapters: {name} is {label}")
-    partial = Path(folder) / "verdicts.partial"
-    partial.write_text(json.dumps(verdicts(records), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, Path(folder) / "verdicts.json")
+    text = json.dumps(verdicts(records), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    store.replace(Path(folder) / PUBLISHED.name, text.encode())
+
+
+def published(file: Path = PUBLISHED) -> dict:
+    """What verdicts.json says; a claim in it that is damaged is left out with a warning. ValueError, with the line, where it cannot be read."""
+    found, line = Path(file).read_bytes(), 1
+    try:
+        found = json.loads(found.decode("utf-8"))
+        if isinstance(found["claims"], list) and isinstance(found["chapters"], dict):
+            intact = [isinstance(c, dict) and "id" in c and c.get("sha256", results.line_digest(c)) == results.line_digest(c) for c in found["claims"]]
+            for number in (i for i, whole in enumerate(intact, 1) if not whole):
+                warnings.warn(f"{Path(file).name}, claim {number} is damaged and left out", stacklevel=2)
+            return found | {"claims": [c for c, whole in zip(found["claims"], intact) if whole]}
+    except UnicodeDecodeError as error:
+        line += error.object[:error.start].count(b"\n")
+    except json.JSONDecodeError as error:
+        line = error.lineno
+    except (KeyError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"{file}, line {line} is damaged: restore it from the repository, or publish it again (make publish NAME=verdicts)")
 
 
 def agree(ours: Interval, yours: Interval, margin: float) -> tuple[Interval, str]:

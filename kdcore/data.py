@@ -13,6 +13,7 @@
                         KDCORE_DATA/imagenet say, lines "path label". Guo et al. (2024) validate both on ImageNet_LT_val.txt instead:
                         20,000 images that lie under train/, seen by a teacher of the whole training set. That list is not read here.
     wordnet_glosses, ag_news, imdb    text as word numbers, the first inside this package: see kdcore/text.py
+    folder:NAME, csv:NAME    your own pictures or texts: see kdcore/own_data.py
 
 Nothing is fetched unless the environment says KDCORE_DOWNLOAD=1. CIFAR's own files are Python pickles, and reading a pickle can run code:
 they are read by torchvision's reader, which first compares their md5 with the published ones, and only from a folder that the user named.
@@ -27,6 +28,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from kdcore import own_data
+from kdcore.folders import named
 
 TEXT = ("wordnet_glosses", "ag_news", "imdb")
 NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100", "imagenet", "imagenet_lt", *TEXT)
@@ -46,6 +50,12 @@ FILES = {
     "wordnet_glosses": ("train.tsv.gz", "test.tsv.gz"),
     "ag_news": ("ag_news/train.csv", "ag_news/test.csv"),
     "imdb": ("imdb/train.csv", "imdb/test.csv"),
+}
+# Training and test examples and classes as published. What is read under one of these names has these counts.
+COUNTS = {
+    "digits": (1_297, 500, 10), "fashion_mnist": (10_000, 10_000, 10), "fashion_pairs": (50_000, 10_000, 100), "fashion_mnist_full": (60_000, 10_000, 10),
+    "cifar10": (50_000, 10_000, 10), "cifar100": (50_000, 10_000, 100), "wordnet_glosses": (20_000, 5_000, 12), "ag_news": (120_000, 7_600, 4),
+    "imdb": (25_000, 25_000, 2),
 }
 DOWNLOADED = ("fashion_mnist_full", "cifar10", "cifar100")  # what torchvision can fetch
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -93,17 +103,37 @@ class Dataset(NamedTuple):
     train_true: np.ndarray | None = None  # training labels before label noise: `load` always gives them
 
 
+def is_text(name: str) -> bool:
+    """Whether the examples are texts, as word numbers."""
+    return name in TEXT or name.startswith("csv:")
+
+
+def known(name: str) -> str:
+    """The name, or ValueError in one sentence that says which names there are."""
+    if name not in NAMES and not own_data.is_own(name):
+        raise ValueError(f"Unknown data set {name!r}: known are {', '.join(NAMES)}, and your own as folder:NAME or csv:NAME.")
+    return name
+
+
+def identity(name: str, size: int | None = None) -> dict:
+    """The fields of kdcore.spec.Data that say which data these are: of your own also their digest, and of pictures the size (None: 32)."""
+    if not own_data.is_own(name):
+        return {"name": name}
+    return {"name": name, "size": (size or 32) if name.startswith("folder:") else None, "digest": own_data.digest(name, named("KDCORE_DATA"))}
+
+
 def check(name: str) -> None:
     """Raise ValueError in one sentence if `name` is unknown or its files are absent. Looks at file names only; imports nothing heavy."""
-    if name not in NAMES:
-        raise ValueError(f"Unknown data set {name!r}: known are {', '.join(NAMES)}.")
+    if own_data.is_own(known(name)):
+        own_data.parts(name, named("KDCORE_DATA"))
+        return
     if name in ("digits", "fashion_mnist", "fashion_pairs", "wordnet_glosses"):
         folder = GLOSSES if name == "wordnet_glosses" else EMBEDDED
         missing = [f for f in FILES[name] if not (folder / f).is_file()]
         if missing:
             raise ValueError(f"Data set {name!r} is part of this package, but {', '.join(missing)} is missing in {folder}: install kdcore again.")
         return
-    root, fetched = os.environ.get("KDCORE_DATA", ""), name in DOWNLOADED
+    root, fetched = named("KDCORE_DATA"), name in DOWNLOADED
     if not root:
         raise ValueError(
             f"Data set {name!r} is not here: set KDCORE_DATA to the folder that holds {FILES[name][0]}"
@@ -132,8 +162,20 @@ def load(data) -> Dataset:
     ValueError: unknown or absent data set, or more images asked for than there are.
     """
     check(data.name)
-    return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), float(data.label_noise), data.label_seed,
-                 os.environ.get("KDCORE_DATA", ""))
+    root = named("KDCORE_DATA")
+    if own_data.is_own(data.name) and (found := own_data.digest(data.name, root)) != data.digest:
+        raise ValueError(f"Data set {data.name!r} in KDCORE_DATA = {root} is not the one that this run was described with: its digest is {found[:12]}, "
+                         f"not {data.digest[:12] or 'given'}. Changed data are another run.")
+    return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), float(data.label_noise), data.label_seed, root, data.size, data.digest)
+
+
+def available(data) -> tuple[int, int]:
+    """(training, test) examples that `load(data)` gives, with its ValueErrors; where the counts are published nothing is read, and may be absent."""
+    if data.name in COUNTS and data.imbalance == 1:
+        (n_train, n_test, _), name = COUNTS[data.name], data.name
+        return _count("n_train", data.n_train, n_train, name), _count("n_test", data.n_test, n_test, name)
+    found = load(data)
+    return len(found.train_y), len(found.test_y)
 
 
 def long_tail(n_max: int, classes: int, ratio: float) -> np.ndarray:
@@ -150,8 +192,8 @@ def permutation(purpose: int, seed: int, n: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def _load(name, n_train, n_test, seed, imbalance, label_noise, label_seed, root):
-    whole = _whole(name, root)
+def _load(name, n_train, n_test, seed, imbalance, label_noise, label_seed, root, size, digest):
+    whole = _whole(name, root, size, digest)
     order = permutation(DRAW, seed, len(whole.train_y))
     if not imbalance >= 1:
         raise ValueError(f"imbalance = {imbalance} is not allowed: it is the largest class / the smallest class, 1 or more.")
@@ -210,8 +252,9 @@ def _read_only(dataset):
 
 
 @functools.lru_cache(maxsize=2)
-def _whole(name, root):
-    """The complete data set in the order of its files."""
+def _whole(name, root, size=None, digest=""):
+    """The complete data set in the order of its files; the digest of your own data makes the cache notice a new version."""
+    scale = SCALE.get(name, ((), ()))  # numbers of words have no scale
     if name == "digits":
         arrays, classes = _digits(), tuple("0123456789")
     elif name == "fashion_mnist":
@@ -223,13 +266,40 @@ def _whole(name, root):
         arrays = (*arrays[:2], *mixed(*arrays[2:]))
     elif name == "cifar100":
         arrays, classes = _cifar100(root)
-    elif name in TEXT:
+    elif name.startswith("folder:"):
+        arrays, classes = own_data.pictures(name, root, size)
+        arrays = (*ordered(*arrays[:2]), *mixed(*ordered(*arrays[2:])))
+        scale = _scale(arrays[0])
+    elif is_text(name):
         from kdcore import text
 
-        *arrays, classes, _ = text.read(name, root)
+        *arrays, classes, _ = text.read(name, root, digest)
     else:
         arrays, classes = _torchvision(name, root)
-    return _read_only(Dataset(*arrays, classes, *SCALE.get(name, ((), ()))))  # numbers of words have no scale
+    _as_published(name, root, arrays, classes)
+    return _read_only(Dataset(*arrays, classes, *scale))
+
+
+def _as_published(name, root, arrays, classes):
+    """ValueError unless data under a published name have its numbers of examples and classes, and labels that are classes."""
+    found = len(arrays[1]), len(arrays[3]), len(classes)
+    if name in COUNTS and found != COUNTS[name]:
+        raise ValueError(f"Data set {name!r} in KDCORE_DATA = {root} is not the published one: {found[0]} training and {found[1]} test examples of "
+                         f"{found[2]} classes, not {COUNTS[name][0]}, {COUNTS[name][1]} and {COUNTS[name][2]}; your own data are folder:NAME or csv:NAME.")
+    for part, y in (("training", arrays[1]), ("test", arrays[3])):
+        if y.min() < 0 or y.max() >= len(classes):
+            raise ValueError(f"Data set {name!r} in KDCORE_DATA = {root} is damaged: {part} labels go from {y.min()} to {y.max()}, and there are "
+                             f"{len(classes)} classes.")
+
+
+def _scale(x):
+    """Mean and standard deviation per channel of pixel / 255 over all training images, to four digits; exact sums, so the same on every machine."""
+    x = x.astype(np.int64).transpose(1, 0, 2, 3).reshape(x.shape[1], -1)
+    means = [int(c.sum()) / (255 * c.size) for c in x]
+    deviations = [(int((c * c).sum()) / (255**2 * c.size) - m**2) ** 0.5 for c, m in zip(x, means)]
+    if not all(deviations):
+        raise ValueError("All training pictures have one value in a channel: there is nothing to learn from.")
+    return tuple(round(m, 4) for m in means), tuple(max(round(d, 4), 1e-4) for d in deviations)
 
 
 def ordered(x, y):
@@ -253,18 +323,16 @@ def _cifar100(root):
 
 
 def _class_folders(root):
-    """Pictures in root/train/<class>/ and root/test/<class>/, uint8 (n, 3, H, W) of one size; classes are numbered in the order of their names."""
-    from PIL import Image
-
-    classes, arrays = sorted(f.name for f in os.scandir(root / "train") if f.is_dir()), []
-    for part in ("train", "test"):
-        files = [sorted((root / part / c).glob("*.png")) for c in classes]
-        x = np.empty((sum(map(len, files)), 3, 32, 32), np.uint8)
-        for i, file in enumerate(file for one in files for file in one):
-            with Image.open(file) as image:
-                x[i] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-        arrays += [x, np.repeat(np.arange(len(classes)), [len(f) for f in files])]
-    return arrays, tuple(classes)
+    """Pictures in root/train/<class>/ and root/test/<class>/, uint8 (n, 3, 32, 32); classes are numbered in the order of their names."""
+    said = f"Data set 'cifar100' in {root}"
+    files, arrays = {part: own_data.picture_files(root / part, said) for part in ("train", "test")}, []
+    own_data.same_classes(files["train"], files["test"], said)
+    for part in files.values():
+        images = [own_data.opened(f, said) for c in part for f in part[c]]
+        if wrong := next((i.size for i in images if i.size != (32, 32)), None):
+            raise ValueError(f"{said}: a picture has {wrong[0]} x {wrong[1]} pixels; all have 32 x 32.")
+        arrays += [np.stack([np.asarray(i.convert("RGB")) for i in images]).transpose(0, 3, 1, 2), np.repeat(np.arange(len(part)), [len(f) for f in part.values()])]
+    return arrays, tuple(files["train"])
 
 
 def mixed(x, y):
@@ -305,24 +373,22 @@ def _pairs(part, count):
 
 
 def _folders(root):
-    """Paths and labels of the files in the class folders of train/ and val/; classes are numbered in the order of their folders' names."""
-    classes, arrays = sorted(f.name for f in os.scandir(root / "train") if f.is_dir()), []
-    for part in ("train", "val"):
-        there = sorted(f.name for f in os.scandir(root / part) if f.is_dir())
-        if not classes or there != classes:
-            raise ValueError(f"Data set 'imagenet' in {root} is damaged: {len(classes)} class folders in train, {len(there)} in {part}; "
-                             "they must be the same, and at least one.")
-        paths = [sorted(f"{part}/{c}/{f.name}" for f in os.scandir(root / part / c)) for c in classes]
-        arrays += [np.array([path for one in paths for path in one], dtype=str), np.repeat(np.arange(len(classes)), [len(p) for p in paths])]
-    return arrays, tuple(classes)
+    """Paths and labels of the pictures in the class folders of train/ and val/; classes are numbered in the order of their folders' names."""
+    said = f"Data set 'imagenet' in {root}"
+    files, arrays = {part: own_data.picture_files(root / part, said) for part in ("train", "val")}, []
+    own_data.same_classes(files["train"], files["val"], said)
+    for part in files.values():
+        paths = [f"{f.parent.parent.name}/{c}/{f.name}" for c in part for f in part[c]]
+        arrays += [np.array(paths, dtype=str), np.repeat(np.arange(len(part)), [len(f) for f in part.values()])]
+    return arrays, tuple(files["train"])
 
 
 def _lists(root):
     """Paths and labels as the two lists say, lines "path label"; a class is called like the folder of its first training image."""
     arrays = []
     for file in ("ImageNet_LT_train.txt", "ImageNet_LT_test.txt"):
-        lines = [line.rsplit(maxsplit=1) for line in (root / file).read_text().splitlines()]
-        wrong = next((i for i, line in enumerate(lines) if len(line) != 2 or not line[1].isdigit()), None)
+        lines = [line.rsplit(maxsplit=1) for line in (root / file).read_text(encoding="utf-8-sig").rstrip().splitlines()]
+        wrong = next((i for i, line in enumerate(lines) if len(line) != 2 or not own_data.WHOLE_NUMBER.fullmatch(line[1])), None)
         if wrong is not None or not lines:
             raise ValueError(f"Data set 'imagenet_lt': line {1 + (wrong or 0)} of {root / file} is not of the form \"path label\".")
         arrays += [np.array([path for path, _ in lines]), np.array([label for _, label in lines], dtype=np.int64)]
@@ -339,12 +405,8 @@ def picture(x):
 
     if isinstance(x, np.ndarray):
         return Image.fromarray(x[0] if len(x) == 1 else x.transpose(1, 2, 0))
-    path = Path(os.environ.get("KDCORE_DATA", "")) / "imagenet" / x
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError as error:  # absent, truncated, or no image
-        raise ValueError(f"Image {path} is missing or damaged ({error}): put the original file there.") from error
+    path = Path(named("KDCORE_DATA")) / "imagenet" / x
+    return own_data.opened(path, "ImageNet").convert("RGB")  # ValueError: absent, truncated, or no picture
 
 
 def _torchvision(name, root):

@@ -6,7 +6,7 @@ Nothing here imports torch, so that a parameter that does not fit is refused wit
 import difflib
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from . import spec
 
@@ -38,17 +38,25 @@ def _known_data(name):
     return name
 
 
-def _known_images(name):
+def _images(name):
     from . import data
 
-    if name in data.TEXT:
-        raise ValueError(f"{name} is text, and this chapter is about images: {', '.join(n for n in data.NAMES if n not in data.TEXT)}")
-    return _known_data(name)
+    if data.is_text(data.known(name)):
+        raise ValueError(f"{name} is text, and this chapter is about images: {', '.join(n for n in data.NAMES if not data.is_text(n))}, folder:NAME")
+    return name
 
 
 DatasetName = Annotated[str, AfterValidator(_known_data)]
-ImageDataset = Annotated[str, AfterValidator(_known_images)]
+KnownImages = Annotated[str, AfterValidator(_images)]  # which need not be on this machine, where all that is asked of them is published
+ImageDataset = Annotated[str, AfterValidator(_images), AfterValidator(_known_data)]
 ModelName = spec.ModelName
+Pixels = Annotated[int | None, Field(ge=8, le=256)]  # of a side, for pictures of your own; None: 32
+
+
+def size_of_own_pictures(p) -> None:
+    """ValueError where a size is given and no data set is a folder of one's own."""
+    if p.size is not None and not any(name.endswith("dataset") and str(value).startswith("folder:") for name, value in p):
+        raise ValueError(f"size = {p.size}: is for pictures of your own, a dataset folder:NAME; all others have their size")
 
 
 def one_batch(training_examples: int, batch_size: int, parameter: str, n_train: int | None, dataset: str) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kdcore import data
-from kdcore.parameters import DatasetName, ModelName, Parameters, one_batch
+from kdcore.parameters import DatasetName, ModelName, Parameters, Pixels, one_batch, size_of_own_pictures
 from kdcore.spec import Data, Distill, Epochs, Optim, Spec, Switch, Temperature, View, reads_text
 
 APART = 1_000_000  # between the seeds of the models of one seed: student 0, teacher 1, rerun 2, third 3
@@ -35,21 +35,22 @@ class Setting(Parameters):
     warmup: float = Field(default=0.03, ge=0, lt=1)
     clip_norm: float | None = Field(default=None, gt=0)
     schedule: Literal["cosine", "constant"] = "cosine"
+    size: Pixels = Field(default=None, exclude_if=lambda size: size is None)
 
 
 def check(s: Setting, seed: int) -> None:
     """ValueError in one sentence where the setting cannot run: fewer examples than asked for or than a batch, a network that does not read them."""
-    found = data.load(examples(s, seed))  # says what is wrong with n_train or n_test
-    one_batch(len(found.train_y), s.batch_size, "n_train", s.n_train, s.dataset)
+    n_train, _ = data.available(examples(s, seed))  # says what is wrong with n_train or n_test
+    one_batch(n_train, s.batch_size, "n_train", s.n_train, s.dataset)
     for name in ("teacher", "student"):
-        if reads_text(getattr(s, name)) != (s.dataset in data.TEXT):
-            kind = "text" if s.dataset in data.TEXT else "images"
+        if reads_text(getattr(s, name)) != data.is_text(s.dataset):
+            kind = "text" if data.is_text(s.dataset) else "images"
             raise ValueError(f"{name} = {getattr(s, name)!r} does not read {s.dataset}, which is {kind}")
 
 
 def examples(s: Setting, seed: int) -> Data:
     """The examples of a setting; which training labels are replaced depends on the seed."""
-    return Data(name=s.dataset, n_train=s.n_train, n_test=s.n_test, seed=seed, label_noise=s.label_noise, label_seed=seed if s.label_noise else 0)
+    return Data(**data.identity(s.dataset, s.size), n_train=s.n_train, n_test=s.n_test, seed=seed, label_noise=s.label_noise, label_seed=seed if s.label_noise else 0)
 
 
 def optim(s: Setting, epochs: int) -> Optim:
@@ -120,13 +121,14 @@ class Main(Parameters):
     method: Literal["sgd", "adamw"] | None
     weight_decay: float | None = Field(ge=0)
     temperature: Temperature
+    size: Pixels
 
     @property
     def setting(self) -> Setting:
         """The main setting; what is None is as usual for images or text."""
-        usual = USUAL["text" if self.dataset in data.TEXT else "images"]
+        usual = USUAL["text" if data.is_text(self.dataset) else "images"]
         given = {name: value if (value := getattr(self, name)) is not None else usual[name] for name in usual}
-        return Setting(name="main", dataset=self.dataset, n_train=self.n_train, n_test=self.n_test, label_noise=self.label_noise, **given)
+        return Setting(name="main", dataset=self.dataset, n_train=self.n_train, n_test=self.n_test, label_noise=self.label_noise, size=self.size, **given)
 
     @property
     def all_seeds(self) -> range:
@@ -134,5 +136,6 @@ class Main(Parameters):
 
     @model_validator(mode="after")
     def main_setting_can_run(self):
+        size_of_own_pictures(self)
         check(self.setting, self.first_seed)
         return self

@@ -3,6 +3,7 @@
     wordnet_glosses  inside this package: definitions of nouns, 20,000 train and 5,000 test; 12 classes, the kind of thing that is defined
     ag_news          120,000 + 7,600 news in brief, 4 classes, from KDCORE_DATA/ag_news/train.csv and test.csv: no header, each row
                      "class","title","description" with classes 1 to 4, as published with Zhang, Zhao and LeCun (2015, arXiv 1509.01626)
+    csv:NAME         your own texts, see kdcore/own_data.py; words kept: see `length`
     imdb             25,000 + 25,000 film reviews, 2 classes (Maas et al. 2011), from KDCORE_DATA/imdb/train.csv and test.csv: header
                      text,label and then rows of these two, label 0 (negative) or 1 (positive)
 
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdcore import data
+from kdcore import data, own_data
 
 LENGTH = {"wordnet_glosses": 24, "ag_news": 64, "imdb": 200}  # words kept of each text, from its beginning
 CLASSES = {
@@ -53,26 +54,34 @@ def encode(texts: list[list[str]], known: tuple[str, ...], length: int) -> np.nd
     return x
 
 
+def length(texts: list[list[str]]) -> int:
+    """How many words of your own texts count: as many as 95 % of the training texts have at most, but 8 at least and 200 at most."""
+    return int(np.clip(np.quantile([len(text) for text in texts], 0.95, method="higher"), 8, 200))
+
+
 @functools.lru_cache(maxsize=2)
-def read(name: str, root: str):
-    """(train_x, train_y, test_x, test_y, classes, vocabulary): x int32 (n, LENGTH[name]), y int64 (n,), read-only; vocabulary[i] is word number i.
+def read(name: str, root: str, digest: str = ""):
+    """(train_x, train_y, test_x, test_y, classes, vocabulary): x int32 (n, words kept), y int64 (n,), read-only; vocabulary[i] is word number i.
 
     The vocabulary is that of the complete training part, whatever is drawn from it later. `root` is the folder KDCORE_DATA, not looked at for
     wordnet_glosses; which files are absent says kdcore.data.check. ValueError: a line that is not of the form above, with its number.
     """
-    parts = {}
-    for part in ("train", "test"):
-        texts, y = _glosses(part) if name == "wordnet_glosses" else _table(name, Path(root) / name / f"{part}.csv")
-        parts[part] = [words(text, LENGTH[name]) for text in texts], np.array(y, dtype=np.int64)
-    known = vocabulary(parts["train"][0])
+    if name.startswith("csv:"):
+        found, classes = own_data.texts(name, root)
+    else:
+        found, classes = {part: _glosses(part) if name == "wordnet_glosses" else _table(name, Path(root) / name / f"{part}.csv")
+                          for part in ("train", "test")}, CLASSES[name]
+    parts = {part: ([words(text, LENGTH.get(name, 200)) for text in texts], np.array(y, dtype=np.int64)) for part, (texts, y) in found.items()}
+    kept = LENGTH.get(name) or length(parts["train"][0])
+    known = vocabulary([text[:kept] for text in parts["train"][0]])
     arrays = []
     for part, (texts, y) in parts.items():
-        x = encode(texts, known, LENGTH[name])
+        x = encode([text[:kept] for text in texts], known, kept)
         if part == "test" and name != "wordnet_glosses":
             x, y = data.mixed(x, y)
         x.flags.writeable = y.flags.writeable = False
         arrays += [x, y]
-    return *arrays, CLASSES[name], known
+    return *arrays, classes, known
 
 
 def _glosses(part):

@@ -6,15 +6,10 @@ afterwards on the same fixed views for every model. A teacher's logits on an epo
 would be too large to keep, teachers run beside the student instead.
 """
 
-import hashlib
 import math
-import platform
-import subprocess
 import time
 import warnings
-from datetime import date
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +19,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from kdcore import losses, models, store
 from kdcore.data import dealt, load
+from kdcore.provenance import provenance
 from kdcore.spec import Inputs, Optim, Spec, reads_text
 from kdcore.views import BLOCK, batch_view, epoch_view, large, normalise, permutation, size, still
 
@@ -53,27 +49,6 @@ class TrainingDiverged(RuntimeError):
 def device() -> str:
     """Where this process computes. Not part of a spec: the meta data of every result say what it was."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@lru_cache(maxsize=1)
-def machine() -> dict:
-    """The code, versions and hardware of this process."""
-    def git(*words):
-        return subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True).stdout.strip()
-
-    try:  # "dirty" where kdcore itself differs from that commit
-        commit = git("rev-parse", "--short=12", "HEAD") + "-dirty" * bool(git("status", "--porcelain", "."))
-    except OSError:  # no git
-        commit = ""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    cpu = torch.cuda.get_device_name() if device() == "cuda" else names[0] if names else platform.processor()
-    return {"commit": commit or "unknown", "cpu": cpu, "threads": torch.get_num_threads(), "torch": torch.__version__, "python": platform.python_version()}
-
-
-def provenance() -> dict:
-    """When, and by what, a number is being made."""
-    return {"date": date.today().isoformat(), **machine()}
 
 
 def learning_rate(optim: Optim, step: int, steps: int) -> float:
@@ -336,7 +311,7 @@ def forward(net: nn.Module, x: Tensor, mean, std) -> Tensor:
 
 def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
     """A trained model's logits on draws of a view, float32 (draws, n, classes). Computed once, stored, shared."""
-    key = hashlib.sha256(f"logits:{spec.hash}:{inputs.hash}".encode()).hexdigest()
+    key = store.logits_key(spec.hash, inputs)
 
     def make():
         data, net, where = load(inputs.data), frozen(spec), device()

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kdcore import data
-from kdcore.parameters import ImageDataset, ModelName, Parameters, one_batch
+from kdcore.parameters import ImageDataset, ModelName, Parameters, Pixels, one_batch, size_of_own_pictures
 from kdcore.spec import RECIPES, CEWeight, Data, Distill, Epochs, KDWeight, Optim, Spec, Temperature, View, reads_text, timm_models
 
 TEACHERS_APART = 1_000_000  # teachers' seeds lie apart from the students'
@@ -21,6 +21,7 @@ class Regime(Parameters):
     """What the chapters on Guo et al. (2024) have in common: the images, the two networks, how they are trained, how many seeds."""
 
     dataset: ImageDataset
+    size: Pixels
     seeds: int = Field(ge=1, le=200)
     first_seed: int = Field(ge=0, le=900_000)
     n_train: int | None = Field(ge=20)
@@ -45,8 +46,9 @@ class Regime(Parameters):
 
     @model_validator(mode="after")
     def enough_images(self):
-        found = data.load(images(self, self.first_seed))  # says what is wrong with n_train or n_test
-        one_batch(len(found.train_y), self.batch_size, "n_train", self.n_train, self.dataset)
+        size_of_own_pictures(self)
+        n_train, _ = data.available(images(self, self.first_seed))  # says what is wrong with n_train or n_test
+        one_batch(n_train, self.batch_size, "n_train", self.n_train, self.dataset)
         return self
 
     @model_validator(mode="after")
@@ -87,7 +89,7 @@ class ManyClasses(Regime):
     @model_validator(mode="after")
     def enough_images_of_many_classes(self):
         try:
-            found = len(data.load(images(self.many, self.first_seed)).train_y)
+            found, _ = data.available(images(self.many, self.first_seed))
         except ValueError as error:
             raise ValueError(f"many_n_train or n_test: {error}")
         one_batch(found, self.batch_size, "many_n_train", self.many_n_train, self.many_dataset)
@@ -102,7 +104,7 @@ def views(p: Regime, strength: float | None = None) -> dict[str, View]:
 
 def images(p: Regime, seed: int, imbalance: float | None = None) -> Data:
     """The examples of a regime; students and teachers of one seed share the training images."""
-    return Data(name=p.dataset, n_train=p.n_train, n_test=p.n_test, seed=seed, imbalance=p.imbalance if imbalance is None else imbalance)
+    return Data(**data.identity(p.dataset, p.size), n_train=p.n_train, n_test=p.n_test, seed=seed, imbalance=p.imbalance if imbalance is None else imbalance)
 
 
 def optim(p: Regime, epochs: int, rate: float, milestones=(), **changes) -> Optim:

@@ -18,6 +18,8 @@ import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
 
+from kdcore.folders import named
+
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -108,6 +110,10 @@ def main(arguments=None):
     parameters = parameters_of(name, options.preset, options.file, options.pairs)
     if options.in_place and parameters:
         sys.exit("--in-place keeps the outputs of the defaults: no preset, no parameters.")
+    try:
+        named("KDCORE_STORE")  # relative folders begin here, not where the notebook lies
+    except ValueError as error:
+        sys.exit(str(error))
     source = ROOT / "notebooks" / f"{name}.ipynb"
     output = source if options.in_place else options.output or ROOT / "book" / "chapters" / f"{name}.ipynb"
     try:

@@ -8,12 +8,13 @@ into the book lead to its pages in the file.
 import html
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 from playwright.sync_api import sync_playwright
+
+from kdcore.provenance import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOM = 657  # CSS pixels between the margins of book.css, 174 mm
@@ -24,10 +25,9 @@ def cover() -> str:
     """Title page and list of chapters, as HTML with an empty list: title, authors, version, date, commit where there is one."""
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     title, _, subtitle = citation["title"].partition("? ")
-    git = shutil.which("git")
-    commit = subprocess.run([git, "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip() if git else ""
+    made_by = commit(ROOT)
     lines = [subtitle, ", ".join(a.get("name") or f"{a['given-names']} {a['family-names']}" for a in citation["authors"]),
-             f"Version {citation['version']}, {citation['date-released']}" + f", commit {commit}" * bool(commit),
+             f"Version {citation['version']}, {citation['date-released']}" + f", commit {made_by}" * (not made_by.startswith("unknown")),
              "Code MIT, text and figures CC BY 4.0. The pages themselves, with sliders and data, are the file index.html of the built book."]
     paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     return f'<div class="kd-cover"><h1>{html.escape(title)}?</h1>{paragraphs}</div><nav class="kd-contents"><p>Contents</p><ol></ol></nav>'

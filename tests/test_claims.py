@@ -200,3 +200,33 @@ def test_independent_repetitions_agree_in_nineteen_of_twenty():
     difference, word = claims.agree(Interval(1.0, 0.0, 2.0, 5), Interval(1.5, np.nan, np.nan, 1), 0.01)
     assert difference.estimate == 0.5 and word == "one seed: no interval"
     assert claims.agree(Interval(1.0, 1.0, 1.0, 5), Interval(1.1, 1.1, 1.1, 5), 0.2)[1] == "yes"
+
+
+# --- damage of verdicts.json ---
+
+
+def test_a_damaged_claim_is_left_out_of_what_is_published(two, tmp_path):
+    claims.record(SimpleNamespace(), "made_up", ROWS, {"first": FIRST, "second": (Interval(1.0, np.nan, np.nan, 1), {})})
+    page(tmp_path, two)
+    claims.publish(claims.read(tmp_path), tmp_path)
+    file = tmp_path / "verdicts.json"
+    whole = json.loads(file.read_text())
+    assert claims.published(file) == whole and [p.name for p in tmp_path.iterdir() if p.suffix == ".tmp"] == []
+    for broken in (None, [], 3, {}, whole["claims"][0] | {"estimate": 2.5}, whole["claims"][0] | {"sha256": "0"}):
+        file.write_text(json.dumps(whole | {"claims": [broken, whole["claims"][1]]}))
+        with pytest.warns(UserWarning, match="verdicts.json, claim 1 is damaged and left out"):
+            assert claims.published(file)["claims"] == whole["claims"][1:]
+
+
+@pytest.mark.parametrize("change, line", [
+    (lambda text: text.replace(b"paper", b"pap\xe5r", 1), 5), (lambda text: text.replace(b'"id":', b'"id";', 1), 4), (lambda text: text[:1000], 29),
+    (lambda text: b"null", 1), (lambda text: b"[]", 1), (lambda text: b'{"claims": null}', 1), (lambda text: b"", 1), (lambda text: b"[" * 100_000, 1)])
+def test_damaged_verdicts_are_named_with_their_line(tmp_path, change, line):
+    text = (ROOT / "book" / "results" / "verdicts.json").read_bytes()
+    (tmp_path / "verdicts.json").write_bytes(change(text))
+    with pytest.raises(ValueError, match=f"verdicts.json, line {line} is damaged: restore it"):
+        claims.published(tmp_path / "verdicts.json")
+
+
+def test_the_published_verdicts_are_intact(recwarn):
+    assert claims.published() == PUBLISHED and not recwarn

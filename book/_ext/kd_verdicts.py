@@ -1,16 +1,14 @@
 """The directive {verdicts}: the claims of one paper counted and as a short table, from book/results/verdicts.json."""
-import json
-
 from docutils import nodes
 from kdcore import claims
 from sphinx.util.docutils import SphinxDirective
 
-FILE = claims.FILE.parent / "results" / "verdicts.json"
+FILE = claims.PUBLISHED
 
 
 def written(paper):
     """Markdown: how many claims have each verdict, and a table of claim, estimate, seeds, verdict and where its evidence is."""
-    lines = [line for line in json.loads(FILE.read_text(encoding="utf-8"))["claims"] if line["paper"] == paper]
+    lines = [line for line in claims.published(FILE)["claims"] if line["paper"] == paper]
     known = {claim.id: claim for claim in claims.load()}
     table = [f"{len(lines)} claims: {claims.counted(lines)}.", "", "| claim | verdict | ours [95 %] | n | see |", "|---|---|---|---|---|"]
     for line in lines:

@@ -104,7 +104,7 @@ def opened(file: Path, said: str):
         with Image.open(file) as image:
             return eight_bits(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: what Pillow raises on a broken PNG
-        raise ValueError(f"{said}: the picture {file} cannot be used: {str(error).rstrip('.')}.") from error
+        raise ValueError(f"{said}: the picture {file} is missing or damaged, or cannot be used ({str(error).rstrip('.')}).") from error
 
 
 def pictures(name: str, root: str, size: int) -> tuple[list, tuple[str, ...]]:

@@ -121,7 +121,7 @@ class Main(Parameters):
     method: Literal["sgd", "adamw"] | None
     weight_decay: float | None = Field(ge=0)
     temperature: Temperature
-    size: Pixels
+    size: Pixels = None
 
     @property
     def setting(self) -> Setting:

@@ -21,7 +21,7 @@ class Regime(Parameters):
     """What the chapters on Guo et al. (2024) have in common: the images, the two networks, how they are trained, how many seeds."""
 
     dataset: ImageDataset
-    size: Pixels
+    size: Pixels = None
     seeds: int = Field(ge=1, le=200)
     first_seed: int = Field(ge=0, le=900_000)
     n_train: int | None = Field(ge=20)

@@ -194,6 +194,8 @@ IMDB_TEST = "text,label\nbad,0\na,0\ngood,1\n"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
+    for name in ("ag_news", "imdb"):
+        monkeypatch.delitem(data.COUNTS, name)  # these are tiny
     for name, contents in (("ag_news", (AG_TRAIN, AG_TEST)), ("imdb", (IMDB_TRAIN, IMDB_TEST))):
         (tmp_path / name).mkdir()
         for part, content in zip(("train", "test"), contents):

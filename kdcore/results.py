@@ -154,12 +154,21 @@ def measured(measurement: Callable, arguments: dict, spec: Spec) -> dict:
     return store.once("rows", key, make).meta
 
 
+class NotPublished(RuntimeError):
+    """A row would have to be trained or measured, and KDCORE_TRAIN = 0 forbids it."""
+
+
+def table(specs: list[Spec], rows: list[dict]) -> pd.DataFrame:
+    """A row for each spec: the measurement's values, `spec` (hash) and `provenance` (dict)."""
+    return pd.DataFrame([{**{k: decoded(v) for k, v in row["values"].items()}, "spec": s.hash, "provenance": row["provenance"]} for s, row in zip(specs, rows)])
+
+
 def collect(measurement: Callable, specs, executor=None, progress: bool = True, **arguments) -> pd.DataFrame:
     """One row per spec, in the order given: the measurement's scalars, `spec` (hash) and `provenance` (dict).
 
     A measurement that looks at further runs names them in an attribute `needs`, spec -> specs: they are trained first, side by side.
     With KDCORE_PUBLISH set to a folder, the rows are also written there, to <measurement>.jsonl; StoreError, before anything is trained,
-    where that cannot be.
+    where that cannot be. With KDCORE_TRAIN=0 nothing is trained or measured: NotPublished where a row is missing.
     """
     specs = list(specs)
     if named("KDCORE_PUBLISH"):
@@ -175,13 +184,16 @@ def collect(measurement: Callable, specs, executor=None, progress: bool = True, 
         if (entry := store.get("rows", keys[spec])) is not None:
             rows[spec] = entry.meta
             rest.remove(spec)
+    if rest and os.environ.get("KDCORE_TRAIN") == "0":
+        raise NotPublished(f"{len(rest)} of {len(keys)} rows of {measurement.__name__} are neither published nor in the store, and KDCORE_TRAIN = 0 forbids "
+                           f"training: the first is {keys[rest[0]]}, of {rest[0].model} on {rest[0].data.name}")
     if rest:
         if needed := [other for spec in rest for other in getattr(measurement, "needs", lambda _: ())(spec)]:
             sweep(needed, executor, progress=progress)
         rows |= zip(rest, sweep(rest, executor, partial(measured, measurement, arguments), progress))
     if named("KDCORE_PUBLISH"):
         publish(measurement, [rows[s] for s in specs])
-    return pd.DataFrame([{**{k: decoded(v) for k, v in rows[s]["values"].items()}, "spec": s.hash, "provenance": rows[s]["provenance"]} for s in specs])
+    return table(specs, [rows[s] for s in specs])
 
 
 def unwritable(folder: Path, error: OSError) -> store.StoreError:
@@ -212,7 +224,7 @@ def stored(measurement: Callable, specs, **arguments) -> pd.DataFrame | None:
     keys = [row_key(measurement, s, arguments) for s in specs]
     if not all(key in known for key in keys):
         return None
-    return pd.DataFrame([{**known[k]["values"], "spec": s.hash, "provenance": known[k]["provenance"]} for s, k in zip(specs, keys)])
+    return table(specs, [known[k] for k in keys])
 
 
 def publish(measurement: Callable, rows: list[dict]) -> Path:

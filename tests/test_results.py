@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import results, store
+from kdcore import chapter, measure, results, store, trials
 from kdcore.spec import View
 from small import STRONG, WEAK, spec
 
@@ -258,3 +258,25 @@ def test_rows_published_within_one_tick_of_the_clock_are_seen(monkeypatch, tmp_p
     published(monkeypatch, tmp_path, [row(1)])
     os.utime(path, ns=(at, at))
     assert set(results.committed(seeds)) == {row(0)["key"], row(1)["key"]}
+
+
+def test_nothing_is_trained_where_that_is_forbidden(monkeypatch, tmp_path):
+    monkeypatch.setenv("KDCORE_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("KDCORE_RESULTS", "")
+    monkeypatch.setenv("KDCORE_TRAIN", "0")
+    monkeypatch.setattr(results, "sweep", None)
+    with pytest.raises(results.NotPublished, match="1 of 1 rows of recall.*KDCORE_TRAIN = 0.*resnet-8-16-32 on digits"):
+        results.collect(measure.recall, [spec()])
+    assert results.stored(measure.recall, [spec()]) is None
+
+
+def test_published_rows_of_the_trials_are_found_by_their_keys(monkeypatch):
+    """The keys of what is published do not change: else a page would train for hours what it has."""
+    monkeypatch.delenv("KDCORE_RESULTS", raising=False)
+    preset = chapter.preset("low_fidelity", "published")
+    p = trials.Regime(**{k: preset[k] for k in trials.Regime.model_fields})
+    monkeypatch.chdir(ROOT)
+    views = trials.views(p)
+    specs = [trials.student(p, seed, view, trials.named(p, seed, pair)) for seed in p.all_seeds for view in views.values() for pair in trials.PAIRS]
+    rows = results.stored(measure.model, specs, weak=views["w"], strong=views["s"], draws=p.draws)
+    assert len(rows) == 160 and rows["accuracy test clean"].between(0.7, 0.9).all()

@@ -37,9 +37,7 @@ class Parameters(BaseModel):
 def _known_data(name):
     from . import data
 
-    if name not in data.NAMES:
-        raise ValueError(f"not a known data set; known are {', '.join(data.NAMES)}")
-    data.check(name)
+    data.check(_short(name, 100))
     return name
 
 

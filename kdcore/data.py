@@ -21,6 +21,7 @@ This module imports neither torch nor torchvision before an array that torchvisi
 import functools
 import gzip
 import hashlib
+import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -30,6 +31,7 @@ import numpy as np
 
 TEXT = ("wordnet_glosses", "ag_news", "imdb")
 NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100", "imagenet", "imagenet_lt", *TEXT)
+SIZES = {"digits": (1_297, 500), "fashion_mnist": (10_000, 10_000), "fashion_pairs": (50_000, 10_000), "wordnet_glosses": (20_000, 5_000)}  # embedded ones
 EMBEDDED = Path(__file__).parent / "datasets" / "fashion_mnist"
 GLOSSES = Path(__file__).parent / "datasets" / "wordnet_glosses"
 
@@ -132,6 +134,9 @@ def load(data) -> Dataset:
     ValueError: unknown or absent data set, or more images asked for than there are.
     """
     check(data.name)
+    if data.name in SIZES and data.imbalance == 1:  # told before anything is read, so that parameters are refused within seconds
+        for field, available in zip(("n_train", "n_test"), SIZES[data.name]):
+            _count(field, getattr(data, field), available, data.name)
     return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), float(data.label_noise), data.label_seed,
                  os.environ.get("KDCORE_DATA", ""))
 
@@ -274,9 +279,11 @@ def mixed(x, y):
 
 
 def _digits():
-    from sklearn.datasets import load_digits
-
-    x, y = load_digits(return_X_y=True)
+    # scikit-learn's own file, as its load_digits reads it: importing scikit-learn takes seconds, and parameters are to be refused before that.
+    folder = Path(importlib.util.find_spec("sklearn").submodule_search_locations[0]) / "datasets" / "data"
+    with gzip.open(folder / "digits.csv.gz", "rt", encoding="ascii") as file:
+        table = np.loadtxt(file, delimiter=",")
+    x, y = table[:, :-1], table[:, -1]
     x = np.rint(x * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)  # 17 grey levels, 0 ... 16, spread over 0 ... 255
     y = y.astype(np.int64)
     order = permutation(DIGITS_SPLIT, 0, len(y))

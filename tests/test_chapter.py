@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from papermill.cli import papermill as papermill_command
 from pydantic import Field, model_validator
 
-from kdcore import chapter, claims, settings
+from kdcore import chapter, claims, data, settings
 from kdcore.stats import Interval
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +120,28 @@ class Entry(chapter.Parameters):
 
 class Listed(chapter.Parameters):
     entries: list[Entry]
+
+
+def test_data_too_few_for_the_parameters_are_told_without_reading_or_importing_anything_slow():
+    """Nor does the one data set that comes from scikit-learn need it to be imported."""
+    code = """import sys, pytest
+from kdcore import data, spec
+for name, (train, test) in data.SIZES.items():
+    for n_train, n_test, says in ((train + 1, test, f"n_train = {train + 1} is not allowed: {name} has 1 to {train} "), (train, test + 1, f"1 to {test} ")):
+        with pytest.raises(ValueError, match=says):
+            data.load(spec.Data(name=name, n_train=n_train, n_test=n_test, seed=0))
+assert data._whole.cache_info().misses == 0
+assert data.load(spec.Data(name="digits", n_train=None, n_test=None, seed=0)).train_y.shape == (data.SIZES["digits"][0],)
+print([m for m in ("torch", "sklearn", "scipy") if m in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout == "[]\n", ran.stderr
+
+
+def test_sizes_of_the_embedded_data_are_theirs():
+    for name, sizes in data.SIZES.items():
+        whole = data._whole(name, "")
+        assert (len(whole.train_y), len(whole.test_y)) == sizes
 
 
 @pytest.mark.parametrize("entry, says", [

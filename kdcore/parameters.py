@@ -92,8 +92,7 @@ MOST = 20  # problems that are named; a set with more of them is another kind of
 
 
 def _short(text, most):
-    """The text on one line, or its beginning where it has more than `most` characters."""
-    text = " ".join(text.split())
+    """The text, or its beginning where it has more than `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -107,7 +106,7 @@ def _sentences(error):
 
 def _sentence(error):
     if not error["loc"]:  # about several parameters together
-        return _short(str(error["ctx"]["error"]), 1000).rstrip(".") + "."
+        return _short(" ".join(str(error["ctx"]["error"]).split()), 1000).rstrip(".") + "."
     name, *inside = error["loc"]
     where = name
     for before, part in zip([name, *inside], inside):  # a text is the field of a list's entry, or else one of the types that it may have
@@ -115,7 +114,7 @@ def _sentence(error):
     if error["type"] == "missing":
         return f"{where} has no value: " + ("it must be given." if inside else "the parameters cell must assign it.")
     words = WORDS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
-    return f"{where} = {_short(repr(error['input']), 100)}: {_short(words, 1000).rstrip('.')}."
+    return f"{where} = {_short(repr(error['input']), 100)}: {_short(' '.join(words.split()), 1000).rstrip('.')}."
 
 
 def _plain(value):

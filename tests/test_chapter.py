@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import nbformat
 import papermill
@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from nbformat.v4 import new_code_cell, new_notebook
 from papermill.cli import papermill as papermill_command
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from kdcore import chapter, claims, data, settings
 from kdcore.stats import Interval
@@ -168,6 +168,18 @@ def test_a_wrong_entry_is_named_and_not_printed_whole(entries, where):
     assert sentence.startswith(where) and len(sentence) < 200 and sentence.count("\n") == 0
 
 
+def test_a_value_is_shown_with_its_blanks_and_a_sentence_stays_on_one_line():
+    def twice(value):
+        raise ValueError("two\n   lines")
+
+    class Text(chapter.Parameters):
+        text: Annotated[str, AfterValidator(twice)]
+
+    with pytest.raises(chapter.ParameterError) as caught:
+        chapter.read(Text, {"text": "a  b"})
+    assert str(caught.value) == "text = 'a  b': two lines."
+
+
 def test_many_problems_end_after_some():
     lines = refusal(**{f"wrong_{i}": i for i in range(500)}).splitlines()
     assert len(lines) == 21 and lines[-1] == "There are 480 more such problems."
@@ -270,6 +282,8 @@ def test_all_problems_are_named_at_once():
 def test_unknown_data_set_and_model():
     assert refusal(dataset="nowhere").startswith("dataset = 'nowhere': ")
     assert refusal(student="resnet-9").startswith("student = 'resnet-9': ")
+    assert refusal(dataset="digits ").startswith("dataset = 'digits ': ")
+    assert "known are digits" in (long := refusal(dataset="x" * 10_000)) and len(long) < 500
 
 
 def test_second_run_of_the_cell_ignores_variables_of_later_cells():

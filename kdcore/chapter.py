@@ -11,6 +11,7 @@ import importlib.metadata
 import io
 import json
 import platform
+import re
 import shlex
 import tokenize
 from pathlib import Path
@@ -20,8 +21,8 @@ import yaml
 from .parameters import ImageDataset, ModelName, ParameterError, Parameters, read
 from .provenance import commit, version
 
-__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "commit", "declared", "glue", "home", "markdown", "origin", "preset", "provenance",
-           "read", "reading", "say", "table"]
+__all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "commit", "declared", "glue", "home", "markdown", "origin", "plain", "preset",
+           "provenance", "read", "reading", "say", "table", "tidy"]
 
 # ------------------------------------------------------------------------------------------- what the notebook declares
 
@@ -51,8 +52,15 @@ def home(chapter):
 def _presets(home, chapter):
     """{preset: {parameter: value}}; quick is the notebook's defaults, the others are laid over them."""
     quick = {name: default for name, (default, _) in declared(home / "notebooks" / f"{chapter}.ipynb").items()}
-    files = sorted((home / "presets").glob(f"*/{chapter}.yaml"))
-    return {"quick": quick} | {f.parent.name: quick | (yaml.safe_load(f.read_text()) or {}) for f in files}
+    presets = {"quick": quick}
+    for file in sorted((home / "presets").glob(f"*/{chapter}.yaml")):
+        try:  # this is asked after all training: a file that is no preset cannot be where the parameters came from, and is passed over
+            given = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        if isinstance(given, dict):
+            presets[file.parent.name] = quick | given
+    return presets
 
 
 def preset(chapter, name):
@@ -79,15 +87,31 @@ def _allowed(field):
 
 
 def glue(name, value):
-    """Keeps `value` under `name` for the prose ({glue:text}`name:.2f`). NumPy and torch scalars become Python numbers."""
+    """Keeps `value` under `name` for the prose ({glue:text}`name:.2f`). NumPy and torch scalars become Python numbers, texts as in `tidy`."""
     from myst_nb import glue
 
-    glue(name, value.item() if hasattr(value, "item") else value, display=False)
+    glue(name, value.item() if hasattr(value, "item") else tidy(value) if isinstance(value, str) else value, display=False)
+
+
+ZERO = re.compile(r"(?<![\w.])[-+−](0(?:\.0+)?)(?!\w|\.\d)")
+MISSING = re.compile(r"(?<!\w)[-+−]?nan(?!\w)")
+
+
+def tidy(text):
+    """Numbers in a text as they are written in prose: a zero has no sign, also one that is only rounded to zero, and a missing one is a dash."""
+    return ZERO.sub(r"\1", MISSING.sub("–", text))
+
+
+def plain(text):
+    """A text that is shown in Markdown as it is, whatever it holds: what is not written here, such as the name of a class or a folder."""
+    return re.sub(r"([\\`*_{}\[\]<>|&$~#])", r"\\\1", " ".join(str(text).split()))
 
 
 def say(interval, digits=2, unit=" points"):
-    """An interval of kdcore.stats as text: "+0.30 points [+0.13, +0.48]", with a minus sign and no line break inside the brackets."""
-    estimate, low, high = (f"{v:+.{digits}f}".replace("-", "−") for v in (interval.estimate, interval.low, interval.high))
+    """An interval of kdcore.stats as text: "+0.30 points [+0.13, +0.48]", with a minus sign and no line break inside the brackets; numbers as in `tidy`."""
+    estimate, low, high = (tidy(f"{v:+.{digits}f}".replace("-", "−")) for v in (interval.estimate, interval.low, interval.high))
+    if interval.estimate != interval.estimate:
+        return estimate
     bounds = f"[{low},\N{NO-BREAK SPACE}{high}]" if interval.low == interval.low else "(one seed)"
     return f"{estimate}{unit} {bounds}"
 
@@ -99,10 +123,22 @@ def reading(interval, up, down, flat):
     return down if interval.high < 0 else flat
 
 
+METRIC = re.compile(r"(kl|mi)(?=( (own|clean|weak|strong|train|test|shuffled|\((nats|points)\)))*$)")
+NUMBERS = re.compile(r"(?:nan|[\W\d])+")  # a cell without letters
+
+
+def _cell(match):
+    """A cell of a Markdown table, as wide as before."""
+    cell = match[0]
+    if NUMBERS.fullmatch(cell):
+        return ZERO.sub(lambda zero: zero[1].rjust(len(zero[0])), MISSING.sub(lambda missing: "–".rjust(len(missing[0])), cell))
+    name = cell.strip()
+    return cell.replace(name, METRIC.sub(lambda metric: metric[1].upper(), name), 1)
+
+
 def markdown(frame, **options):
-    """A pandas table as Markdown text: metrics as they are written in prose, no -0.000, a dash where there is no value. Options: to_markdown's."""
-    text = frame.to_markdown(**options).replace(" kl ", " KL ").replace(" mi ", " MI ")
-    return text.replace("nan", "  –").replace("-0.000", " 0.000")
+    """A pandas table as Markdown text: KL and MI as in prose where a cell is the name of such a metric; cells of numbers as in `tidy`. Options: to_markdown's."""
+    return re.sub(r"(?<=\|)[^|\n]+(?=\|)", _cell, frame.to_markdown(**options))
 
 
 def _html(text):
@@ -158,6 +194,14 @@ def origin(p, chapter):
     return label, shlex.join(command)
 
 
+def _version(package):
+    """A page is not lost, after all training, where a package is used from its folder without being installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
 def provenance(p, rows, chapter):
     """Where this page came from, as HTML: preset, rebuild command, code and versions now, and the runs it rests on.
 
@@ -172,7 +216,7 @@ def provenance(p, rows, chapter):
         return ", ".join(sorted({shorten(record[key]) for _, record in runs}))
 
     now = [f"Python {platform.python_version()}", f"kdcore {version() or 'of unknown version'}"]
-    now += [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm", "numpy")]
+    now += [f"{name} {_version(name)}" for name in ("torch", "timm", "numpy")]
     facts = {"Preset": label}
     if hasattr(p, "seeds"):
         facts["Seeds"] = f"{p.first_seed} to {p.first_seed + p.seeds - 1}" if hasattr(p, "first_seed") else repr(p.seeds)
@@ -185,7 +229,7 @@ def provenance(p, rows, chapter):
         facts["On"] = f"{seen('cpu')}; threads: {seen('threads')}"
         facts["Compute"] = f"{hours:.2f} h" if hours >= 0.1 else f"{hours * 3600:.0f} s"
     items = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>\n" for k, v in facts.items())
-    listed = "\n".join(hashes)
+    listed = html.escape("\n".join(hashes))
     specs = f"<details><summary>{len(hashes)} spec hashes</summary><pre>{listed}</pre></details>\n" if runs else ""
     command = html.escape("mkdir -p book/chapters && " + command)
     rebuild = f'<dt>Rebuild</dt><dd><pre style="white-space:pre-wrap"><code>{command}</code></pre></dd>\n'

@@ -19,7 +19,8 @@ from kdcore import chapter, results, stats, store
 from kdcore.spec import Plain
 from kdcore.stats import Interval
 
-FILE = Path(__file__).parents[1] / "book" / "claims.yml"
+PLACES = (Path(__file__).parents[1], Path.cwd(), *Path.cwd().parents)  # this checkout; or, where kdcore is installed without it, the notebook's
+FILE = next((file for place in PLACES if (file := place / "book" / "claims.yml").is_file()), PLACES[0] / "book" / "claims.yml")
 PUBLISHED = FILE.parent / "results" / "verdicts.json"
 WORDS = get_args(stats.Verdict)
 DIGITS = {"points": 2, "r": 2, "IoU": 3, "nats": 3, "slope": 2, "log-odds": 2, "filter value": 3}
@@ -65,20 +66,20 @@ def judge(claim: Claim, effect: Interval, controls: dict[str, Interval]) -> str:
 
 def _numbers(found) -> dict:
     n = getattr(found, "seeds", found.n)  # a correlation's n are rows
-    low, high = (None if math.isnan(v) else float(v) for v in (found.low, found.high))
-    return {"estimate": float(found.estimate), "ci_low": low, "ci_high": high, "n": int(n)}
+    estimate, low, high = (float(v) if math.isfinite(v) else None for v in (found.estimate, found.low, found.high))
+    return {"estimate": estimate, "ci_low": low, "ci_high": high, "n": int(n)}
 
 
 def interval(numbers: dict) -> Interval:
-    """The Interval of an entry of a record or of verdicts.json; nan where it had no bounds."""
-    low, high = (float("nan") if numbers[k] is None else numbers[k] for k in ("ci_low", "ci_high"))
-    return Interval(numbers["estimate"], low, high, numbers["n"])
+    """The Interval of an entry of a record or of verdicts.json; nan where it had no bounds or no estimate."""
+    estimate, low, high = (float("nan") if numbers[k] is None else numbers[k] for k in ("estimate", "ci_low", "ci_high"))
+    return Interval(estimate, low, high, numbers["n"])
 
 
 def say(claim: Claim, found: Interval) -> str:
     """An estimate of a claim with its unit and interval; of a proved statement, the smallest and the largest value."""
     if claim.exact:
-        return f"{found.low:.2g} to {found.high:.2g}"
+        return chapter.tidy(f"{found.low:.2g} to {found.high:.2g}")
     text = chapter.say(found, DIGITS[claim.unit], {"r": "", "slope": " in slope"}.get(claim.unit, f" {claim.unit}"))
     return f"r = {text}" if claim.unit == "r" else text
 
@@ -118,7 +119,7 @@ def record(p, name: str, rows, found: dict):
         lines.append(line)
     specs = sorted(set(rows["spec"])) if len(rows) else []
     chapter.glue(f"claims_{name}", {"preset": label, "command": command, "commit": chapter.commit(chapter.home(name)), "specs": specs, "claims": entries})
-    return Markdown(pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True))
+    return Markdown(chapter.markdown(pd.DataFrame(lines), index=False, disable_numparse=True))
 
 
 def shown(claim: Claim, entry: dict) -> dict:

@@ -22,6 +22,7 @@ This module imports neither torch nor torchvision before an array that torchvisi
 import functools
 import gzip
 import hashlib
+import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -342,9 +343,11 @@ def mixed(x, y):
 
 
 def _digits():
-    from sklearn.datasets import load_digits
-
-    x, y = load_digits(return_X_y=True)
+    # scikit-learn's own file, as its load_digits reads it: importing scikit-learn takes seconds, and parameters are to be refused before that.
+    folder = Path(importlib.util.find_spec("sklearn").submodule_search_locations[0]) / "datasets" / "data"
+    with gzip.open(folder / "digits.csv.gz", "rt", encoding="ascii") as file:
+        table = np.loadtxt(file, delimiter=",")
+    x, y = table[:, :-1], table[:, -1]
     x = np.rint(x * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)  # 17 grey levels, 0 ... 16, spread over 0 ... 255
     y = y.astype(np.int64)
     order = permutation(DIGITS_SPLIT, 0, len(y))

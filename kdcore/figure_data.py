@@ -2,6 +2,8 @@
 
 One row is one mark: a point, a bar, a segment, an edge of a band at one x, a cell. Columns that no mark fills are left out.
 """
+import re
+
 import numpy as np
 import pandas as pd
 from matplotlib import collections as mc
@@ -11,6 +13,7 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.text import Annotation
 
 COLUMNS = ["panel", "x axis", "y axis", "series", "mark", "x", "x low", "x high", "y", "y low", "y high", "value", "note"]
+NUMBER = r"[+-]?[\d.]+(e[+-]?\d+)?"  # as `_cell` writes it
 LIMIT = 400_000  # bytes of one figure's table; what needs more is a picture rather than a measurement
 
 
@@ -48,18 +51,25 @@ def empty() -> pd.DataFrame:
 def csv(frame: pd.DataFrame) -> str:
     """The table as CSV text without empty columns; "" where it has no row or the text exceeds `LIMIT` bytes.
 
-    An axis label that all rows share goes into the head: x becomes "x: time (s)".
+    An axis label that all rows share goes into the head: x becomes "x: time (s)". A text that a spreadsheet would take for a formula gets an
+    apostrophe in front.
     """
     for which in "xy":
         labels = frame[f"{which} axis"].unique()
         if len(labels) == 1 and labels[0]:
             frame = frame.drop(columns=f"{which} axis").rename(columns={which: f"{which}: {labels[0]}"})
+    frame = frame.map(_harmless).rename(columns=_harmless)
     text = frame.replace("", np.nan).dropna(axis=1, how="all").to_csv(index=False, lineterminator="\n")
     return text if len(frame) and len(text.encode()) <= LIMIT else ""
 
 
 def _cell(value):
-    return value if isinstance(value, str) else "" if np.ma.is_masked(value) or not np.isfinite(value) else f"{value:.6g}"
+    return value if isinstance(value, str) else "" if np.ma.is_masked(value) or not np.isfinite(value) else f"{value + 0.0:.6g}"  # -0 + 0 is 0
+
+
+def _harmless(cell):
+    cell = cell.replace(r"\$", "$")  # kdcore.figures.literal
+    return "'" + cell if re.match(r"[=+@\t\r-]", cell) and not re.fullmatch(NUMBER, cell) else cell
 
 
 # ------------------------------------------------------------------------------------------------------ what is drawn

@@ -13,7 +13,7 @@ import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from . import figure_data
+from . import chapter, figure_data
 
 # Ink is drawn in a colour nobody would choose and becomes a variable in the SVG. 3:1 contrast against both page colours
 # holds for ink and for every named colour; tests/test_figures.py measures it, also as seen with colour-blindness.
@@ -60,6 +60,11 @@ def style():
     })
 
 
+def literal(text: str) -> str:
+    """A text in which matplotlib takes no $ for the beginning of mathematics: what is not written here, such as the name of a class."""
+    return text.replace("$", r"\$")
+
+
 @dataclass(frozen=True)
 class Picture:
     """A finished figure: `svg` is the file's text, `alt` what it shows in one or two sentences, `data` its numbers (kdcore.figure_data)."""
@@ -78,9 +83,11 @@ def show(fig, alt: str) -> Picture:
 
     What is drawn goes along as a table (kdcore.figure_data), a notebook output of its own that the page offers as a download. Axes that
     are switched off (images, attention maps over them) are illustrations and are not in the table; above 400 kB there is none.
+    Numbers in `alt` become those of prose (kdcore.chapter.tidy).
     """
     if not alt.strip():
         raise ValueError("alt is empty: say in a sentence or two what the figure shows")
+    alt = chapter.tidy(alt)
     file = io.StringIO()
     fig.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     data = figure_data.table(fig, INK)

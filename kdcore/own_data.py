@@ -21,7 +21,6 @@ import numpy as np
 
 NAME = re.compile(r"(folder|csv):[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 PARTS = {"folder": ("train", ("test", "val")), "csv": ("train", ("test", "val", "dev"))}
-SIZES = (8, 256)  # pixels of a side
 MOST_BYTES = 2**32  # of images held in memory
 WHOLE_NUMBER = re.compile(r"[0-9]+", re.ASCII)
 

@@ -4,6 +4,7 @@ Nothing here imports torch, so that a parameter that does not fit is refused wit
 """
 
 import difflib
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -34,7 +35,7 @@ class Parameters(BaseModel):
 def _known_data(name):
     from . import data
 
-    data.check(name)
+    data.check(spec.shorten(name, 100))
     return name
 
 
@@ -46,6 +47,15 @@ def _images(name):
     return name
 
 
+def _shown_as_it_is(name):
+    """Names stand in Markdown, in figures and in CSV files: what means something there, or reads as a missing number, is no name."""
+    if not re.fullmatch(r"[^\W_](?:[^\W_]|(?<=\w)_(?=\w)| (?! )|[,.:()%/+=-]){0,59}(?<! )", name) or re.search(r"(?i)\b(nan|inf)\b", name):
+        raise ValueError("a name is 1 to 60 letters, digits, single blanks inside and , . : ( ) % / + = - or a _ inside a word; it begins with a letter or "
+                         "digit, and nan and inf are no words of it")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_shown_as_it_is)]
 DatasetName = Annotated[str, AfterValidator(_known_data)]
 KnownImages = Annotated[str, AfterValidator(_images)]  # which need not be on this machine, where all that is asked of them is published
 ImageDataset = Annotated[str, AfterValidator(_images), AfterValidator(_known_data)]
@@ -87,13 +97,24 @@ WORDS = {  # pydantic's kind of error -> how it is said here
     "tuple_type": "must be a list",
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
+    "model_type": "must be a mapping of fields",
+    "extra_forbidden": "is not a field of this entry",
     "value_error": "{error}",
 }
+MOST = 20  # problems that are named; a set with more of them is another kind of mistake
+
+
+def _sentences(error):
+    """What one of pydantic's errors says; those of a model that a validator has built are said one by one."""
+    inner = error.get("ctx", {}).get("error")
+    if isinstance(inner, ValidationError):
+        return [s for e in inner.errors(include_url=False) for s in _sentences(e | {"loc": (*error["loc"], *e["loc"])})]
+    return [_sentence(error)]
 
 
 def _sentence(error):
     if not error["loc"]:  # about several parameters together
-        return spec.shorten(str(error["ctx"]["error"]).rstrip("."), 1000) + "."
+        return spec.shorten(" ".join(str(error["ctx"]["error"]).split()), 1000).rstrip(".") + "."
     name, *inside = error["loc"]
     where = name
     for before, part in zip([name, *inside], inside):  # a text is the field of a list's entry, or else one of the types that it may have
@@ -101,7 +122,7 @@ def _sentence(error):
     if error["type"] == "missing":
         return f"{where} has no value: " + ("it must be given." if inside else "the parameters cell must assign it.")
     words = WORDS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
-    return f"{where} = {spec.shorten(repr(error['input']), 100)}: {spec.shorten(words.rstrip('.'), 1000)}."
+    return f"{where} = {spec.shorten(repr(error['input']), 100)}: {spec.shorten(' '.join(words.split()), 1000).rstrip('.')}."
 
 
 def _plain(value):
@@ -120,18 +141,21 @@ def read(model, namespace):
     Raises ParameterError that lists all problems at once.
     """
     fields = model.model_fields
-    problems = []
+    given = {name: namespace[name] for name in fields if name in namespace}
     # When the cell is run a second time, variables of later cells are about, which are no parameters.
     if not any(isinstance(value, Parameters) for value in namespace.values()):
-        for name, value in namespace.items():
-            if name not in fields and name not in ("In", "Out") and not name.startswith("_") and _plain(value):
-                near = difflib.get_close_matches(name, fields, n=1)
-                hint = f"; did you mean {near[0]}?" if near else "."
-                problems.append(f"{name} is not a parameter of this chapter{hint} Allowed: {', '.join(fields)}.")
+        given |= {name: value for name, value in namespace.items()
+                  if name not in fields and name not in ("In", "Out") and not name.startswith("_") and _plain(value)}
     try:
-        result = model(**{name: namespace[name] for name in fields if name in namespace})
+        return model.model_validate(given)  # where a name is unknown or a value does not fit, nothing slow is checked, such as how many examples there are
     except ValidationError as error:
-        problems += map(_sentence, error.errors(include_url=False))
-    if problems:
-        raise ParameterError("\n".join(problems))
-    return result
+        errors = error.errors(include_url=False)
+    unknown = [e["loc"][0] for e in errors if e["type"] == "extra_forbidden" and len(e["loc"]) == 1]
+    problems = []
+    for name in unknown:
+        near = difflib.get_close_matches(name[:100], fields, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        problems.append(f"{spec.shorten(name, 100)} is not a parameter of this chapter{hint}" + (f" Allowed: {', '.join(fields)}." if not problems else ""))
+    problems += [s for e in errors if not (len(e["loc"]) == 1 and e["loc"][0] in unknown) for s in _sentences(e)]
+    more = [f"There are {len(problems) - MOST} more such problems."] if len(problems) > MOST else []
+    raise ParameterError("\n".join([*problems[:MOST], *more]))

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kdcore import data
-from kdcore.parameters import DatasetName, ModelName, Parameters, Pixels, one_batch, size_of_own_pictures
+from kdcore.parameters import DatasetName, ModelName, Name, Parameters, Pixels, one_batch, size_of_own_pictures
 from kdcore.spec import Data, Distill, Epochs, Optim, Spec, Switch, Temperature, View, reads_text
 
 APART = 1_000_000  # between the seeds of the models of one seed: student 0, teacher 1, rerun 2, third 3
@@ -19,7 +19,7 @@ CLEAN = View(name="clean", strength=0.0)
 class Setting(Parameters):
     """Data, networks and training of one teacher and its students. `name` is for tables and not part of any spec."""
 
-    name: str
+    name: Name
     dataset: DatasetName
     n_train: int | None = Field(ge=20)
     n_test: int | None = Field(ge=20)

@@ -2,20 +2,26 @@
 
 Checks the executed chapters for failed cells, every page for links, anchors and images that lead nowhere and for images
 without a text alternative, how heavy each page is, and, where Chromium is installed, that MathJax typesets all mathematics.
-Prints one line per fault and returns 1 when there is any.
+Prints one line per fault and returns 1 when there is any. With --site, for a book that is published: also for what a page would load from elsewhere.
 
-    python scripts/check_book.py [BOOK = _build/html]
+    python scripts/check_book.py [--site] [BOOK = _build/html]
 """
+import argparse
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bs4 import BeautifulSoup
+import vendor_js
+from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
 
 ROOT = Path(__file__).resolve().parent.parent
+warnings.filterwarnings("ignore", category=XMLParsedAsHTMLWarning)  # an SVG is searched as a page is
 HEAVIEST = 4_000_000  # bytes of one page with its own images; a slider's frames are most of it
 
 
@@ -54,6 +60,64 @@ def check_references(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
                 faults.append(f"{page.relative_to(book)}: {address} is not in the book")
             elif fragment and target in ids and fragment not in ids[target]:
                 faults.append(f"{page.relative_to(book)}: {address} has no such anchor")
+    return faults
+
+
+# Attributes whose address is loaded with the page; an href only of these links (others, such as "next" or "canonical", are followed or read).
+LOADED = {"src", "srcset", "poster", "data", "background", "xlink:href", "data-jupyter-widgets-cdn", "data-main"}
+RELATIONS = {"stylesheet", "preload", "prefetch", "modulepreload", "preconnect", "dns-prefetch", "icon", "apple-touch-icon", "manifest", "mask-icon"}
+OUTSIDE = re.compile(r"\s*(?:(?:https?|wss?|ftp):|//|\\\\)", re.I)
+ELSEWHERE = r"""\s*["'`]?\s*(?:(?:https?|wss?):)?//"""
+IN_CSS = re.compile(rf"(?:@import\s+|url\(){ELSEWHERE}", re.I)
+IN_SCRIPT = re.compile(rf"""(?:\bimport\s*(?:[\w*{{}}\s,$]+\bfrom\b)?|\bimport\s*\(|\bexport\b[^;"'`]*\bfrom\b|importScripts\(|new\s+(?:Shared)?Worker\(|\bfetch\(|"""
+                       rf"""\.src\s*=|new\s+(?:WebSocket|EventSource)\()(?=\s*["'`]){ELSEWHERE}""", re.I)
+
+
+def _excerpt(found):
+    return " ".join(found.string[found.start():found.start() + 80].split())
+
+
+def loaded_from_outside(soup: BeautifulSoup) -> list[str]:
+    """What a page asks other places for by itself: scripts, styles, images, frames, fonts, imports; not the links that a reader may follow."""
+    found = []
+    for node in soup.find_all(True):
+        for name, value in node.attrs.items():
+            values = [value] if isinstance(value, str) else value
+            if name == "srcset":
+                values = [part.strip() for text in values for part in text.split(",")]
+            followed = name == "href" and (node.name == "image" or node.name == "use" or node.name == "link" and RELATIONS & set(node.get("rel", [])))
+            if name in LOADED or followed:
+                found += [f"{node.name} {name} {text[:80]}" for text in values if OUTSIDE.match(text)]
+            if name == "style":
+                found += [f"{node.name} style {_excerpt(m)}" for text in values for m in IN_CSS.finditer(text)]
+            if name == "content" and node.name == "meta" and node.get("http-equiv", "").lower() == "refresh" and re.search(f"url={ELSEWHERE}", value, re.I):
+                found.append(f"meta refresh {value[:80]}")
+        if node.name == "base" and OUTSIDE.match(node.get("href", "")):
+            found.append(f"base href {node['href'][:80]}")
+        if node.name == "style":
+            found += [f"style {_excerpt(m)}" for m in IN_CSS.finditer(node.get_text())]
+        if node.name == "script" and "json" not in node.get("type", ""):
+            found += [f"script {_excerpt(m)}" for m in IN_SCRIPT.finditer(node.get_text())]
+    return found
+
+
+def check_self_contained(book: Path) -> list[str]:
+    """Every page, also search and index, every style, script and SVG of the book: what would be loaded from elsewhere. The files of
+    scripts/vendor_js.py are known by their SHA-256; what they can load is set by the pages, and is checked there and in a browser."""
+    faults, vendored = [], vendor_js.recorded()
+    for file in sorted(path for path in book.rglob("*") if path.is_file()):
+        name = file.relative_to(book)
+        digest = vendored.get(name.as_posix().removeprefix("_static/vendor/"))
+        if digest:
+            faults += [f"{name}: is not the file that scripts/vendor_js.py records"] * (hashlib.sha256(file.read_bytes()).hexdigest() != digest)
+        if digest or "_sources" in name.parts or file.suffix not in (".html", ".css", ".js", ".mjs", ".svg"):
+            continue
+        text = file.read_text(encoding="utf-8", errors="replace")
+        if file.suffix in (".html", ".svg"):
+            found = loaded_from_outside(BeautifulSoup(text, "html.parser"))
+        else:
+            found = [_excerpt(m) for m in (IN_CSS if file.suffix == ".css" else IN_SCRIPT).finditer(text)]
+        faults += [f"{name}: loads from elsewhere: {what}" for what in dict.fromkeys(found)]
     return faults
 
 
@@ -106,7 +170,7 @@ def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]
     return faults
 
 
-def main(book: Path) -> int:
+def main(book: Path, site: bool = False) -> int:
     if not (book / "index.html").is_file():
         print(f"check_book: {book} holds no built book; run make book first")
         return 1
@@ -115,9 +179,15 @@ def main(book: Path) -> int:
     faults = check_chapters(ROOT / "book" / "chapters")
     for check in (check_references, check_alternatives, check_weights, check_mathematics):
         faults += check(book, pages)
+    if site:
+        faults += check_self_contained(book)
     print(*faults, f"check_book: {len(pages)} pages, {len(faults)} faults", sep="\n")
     return 1 if faults else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "_build" / "html"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("book", nargs="?", type=Path, default=ROOT / "_build" / "html")
+    parser.add_argument("--site", action="store_true", help="also a fault: what a page would load from elsewhere")
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.book, arguments.site))

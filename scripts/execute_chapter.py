@@ -4,19 +4,28 @@
     python scripts/execute_chapter.py low_fidelity --preset published -p temperature 5
     python scripts/execute_chapter.py low_fidelity --in-place                       # refresh what nbval compares with
 
+Parameters are given as to papermill (-p, -r, -y, -b, -f) and read by papermill itself. They are checked before a kernel starts.
 An existing output is replaced only when every cell ran.
 """
 
 import argparse
+import json
 import os
 import re
+import shlex
 import sys
+import tempfile
+import warnings
 from pathlib import Path
 
+import click
 import nbformat
 import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
+from papermill.cli import papermill as command_line
+
+from kdcore.chapter import ParameterError
 
 from kdcore.folders import named
 
@@ -24,24 +33,48 @@ ROOT = Path(__file__).resolve().parents[1]
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def parameters_of(name, preset, file, pairs):
-    """The parameters to inject: the preset's, then the file's, then the single ones; later ones win."""
-    given = {}
-    files = []
-    if preset != "quick":  # quick is what the notebook itself says
-        path = ROOT / "presets" / preset / f"{name}.yaml"
-        if not path.is_file():
-            known = ["quick", *sorted(f.parent.name for f in ROOT.glob(f"presets/*/{name}.yaml"))]
-            sys.exit(f"{name} has no preset {preset}. Presets: {', '.join(known)}.")
-        files.append(path)
-    for path in [*files, *([file] if file else [])]:
-        given |= yaml.safe_load(Path(path).read_text()) or {}
-    given |= {key: yaml.safe_load(value) for key, value in pairs}
-    allowed = list(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb"))
-    unknown = [key for key in given if key not in allowed]
+def preset_options(name, preset):
+    """What papermill is told about a preset."""
+    if preset == "quick":  # what the notebook itself says
+        return []
+    path = ROOT / "presets" / preset / f"{name}.yaml"
+    if not path.is_file():
+        known = ["quick", *sorted(f.parent.name for f in ROOT.glob(f"presets/*/{name}.yaml"))]
+        sys.exit(f"{name} has no preset {preset}. Presets: {', '.join(known)}.")
+    return ["-f", str(path)]
+
+
+def parameters_of(name, options):
+    """The parameters that papermill reads from its options: it writes them into a copy of the notebook, and runs nothing."""
+    source = ROOT / "notebooks" / f"{name}.ipynb"
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / source.name
+        try:
+            with warnings.catch_warnings(action="ignore"):  # about a file without an ending
+                command_line.main([str(source), str(copy), "--prepare-only", "--no-progress-bar", "--log-level=ERROR", *options], standalone_mode=False)
+            given = json.loads(copy.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"]
+        except click.ClickException as error:
+            sys.exit(f"papermill does not understand {shlex.join(options)}: {error.format_message().rstrip('.')}.")
+        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError, papermill.exceptions.PapermillException) as error:
+            reason = " ".join(str(error).split())[:300]
+            sys.exit(f"papermill cannot read {shlex.join(options)[:300]}: {reason or type(error).__name__}. Parameters are a YAML mapping of names to values.")
+    allowed = list(papermill.inspect_notebook(source))
+    unknown = [str(key) for key in given if key not in allowed]
     if unknown:
-        sys.exit(f"{name} has no parameter {', '.join(unknown)}. Parameters: {', '.join(allowed)}.")
+        sys.exit(f"{name} has no parameter {', '.join(unknown)[:300]}. Parameters: {', '.join(allowed)}.")
     return given
+
+
+def check(name, parameters):
+    """ParameterError, or nothing: the cells up to the one that reads the parameters, which are light, are run here, before a kernel is waited for."""
+    scope = {"__name__": "__main__"}
+    for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, name, "exec"), scope)
+            if "parameters" in cell.metadata.get("tags", []):
+                scope |= parameters
+            elif "p" in scope:
+                return
 
 
 def normalise(nb):
@@ -95,19 +128,22 @@ def execute(name, parameters):
 
 def main(arguments=None):
     known = sorted(f.stem for f in (ROOT / "notebooks").glob("*.ipynb"))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("name", help="chapter: " + ", ".join(known))
     parser.add_argument("--preset", default="quick", help="quick (default) or a folder of presets/")
-    parser.add_argument("-f", dest="file", help="YAML file of parameters, laid over the preset")
-    parser.add_argument("-p", dest="pairs", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--words", default="", help="papermill's options as one text, in which quotes are those of the shell")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--output", type=Path, help="default: book/chapters/NAME.ipynb")
     where.add_argument("--in-place", action="store_true", help="refresh the outputs in notebooks/, with the defaults")
-    options = parser.parse_args(arguments)
+    options, others = parser.parse_known_args(arguments)  # the others are papermill's
     name = Path(options.name).stem
     if name not in known:
-        sys.exit(f"There is no chapter {name}. Chapters: {', '.join(known)}.")
-    parameters = parameters_of(name, options.preset, options.file, options.pairs)
+        sys.exit(f"There is no chapter {options.name or 'without a name: give NAME=...'}. Chapters: {', '.join(known)}.")
+    try:
+        others += shlex.split(options.words)
+    except ValueError as error:
+        sys.exit(f"{options.words} cannot be taken apart: {error}.")
+    parameters = parameters_of(name, [*preset_options(name, options.preset), *others])
     if options.in_place and parameters:
         sys.exit("--in-place keeps the outputs of the defaults: no preset, no parameters.")
     try:
@@ -117,15 +153,22 @@ def main(arguments=None):
     source = ROOT / "notebooks" / f"{name}.ipynb"
     output = source if options.in_place else options.output or ROOT / "book" / "chapters" / f"{name}.ipynb"
     try:
+        check(name, parameters)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()  # now: after training a page that cannot be written would be lost
+    except ParameterError as error:
+        sys.exit(f"{name}: these parameters do not fit.\n{error}")
+    except OSError as error:
+        sys.exit(f"{output} cannot be written: {error.strerror or error}.")
+    try:
         nb = execute(name, parameters)
     except papermill.PapermillExecutionError as error:
         stack = COLOURS.sub("", "\n".join(error.traceback)).splitlines()[-12:]
         sys.exit(f"\n{name}: cell [{error.exec_count}] failed; {output.name} is left as it was.\n" + "\n".join(stack))
     except DeadKernelError:
         sys.exit(f"\n{name}: the kernel died (out of memory?); {output.name} is left as it was.")
-    output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_suffix(".partial")
-    partial.write_text(normalise(nb))
+    partial.write_text(normalise(nb), encoding="utf-8")
     os.replace(partial, output)
     print(output)
 

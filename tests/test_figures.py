@@ -148,6 +148,32 @@ def test_table_of_points_with_intervals_bars_lines_and_cells():
     ]
 
 
+def test_alternative_has_no_signed_zero_and_no_nan():
+    assert picture("Slopes: nano net -0.00, +nan, -0.5.").alt == "Slopes: nano net 0.00, –, -0.5."
+    assert '<title id="alt">r = 0.0</title>' in picture("r = −0.0").svg
+
+
+def test_texts_in_the_table_are_no_formulas_and_zeros_have_no_sign():
+    def draw(axis):
+        axis.plot([-0.0, -1e-20], [0.0, -2.5], label="=cmd|' /C calc'!A0")
+        axis.plot([1], [1], "o", label="-1+2")
+        axis.annotate("@SUM(A1)", (1, 1))
+        axis.set(title="+1", xlabel="=1", ylabel="y")
+
+    head, *rows = drawn(draw).splitlines()
+    assert head == "panel,series,mark,x: =1,y: y,note"
+    assert rows == ["+1,'=cmd|' /C calc'!A0,line,0,0,", "+1,'=cmd|' /C calc'!A0,line,-1e-20,-2.5,", "+1,'-1+2,point,1,1,'@SUM(A1)"]
+
+
+def test_dollars_of_a_name_are_no_mathematics():
+    words = drawn(lambda axis: axis.set_title(figures.literal("a$_b$ net")) and axis.plot([0], [1]))
+    assert words.splitlines()[1].startswith("a$_b$ net,")
+    figures.style()
+    fig, axis = plt.subplots()
+    axis.set_title(figures.literal("a$_b$ net"))
+    assert "a$_b$ net" in "".join(ET.fromstring(figures.show(fig, "A title.").svg.encode()).itertext())
+
+
 def test_label_that_all_rows_share_is_in_the_head():
     def draw(axes):
         for axis, label in zip(axes, ("accuracy (%)", "gap (points)")):

@@ -104,6 +104,16 @@ def test_presets_fit(path, monkeypatch):
         assert chapter.read(scope["Parameters"], dict(values)).model_dump(mode="json") == values
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_tables_are_written_by_one_function_and_hold_no_signed_zero(path):
+    """kdcore.chapter.markdown: missing values, zeros and names of metrics are the same in every table; stored outputs are what it writes."""
+    nb = nbformat.read(path, as_version=4)
+    assert [cell.source for cell in nb.cells if cell.cell_type == "code" and ".to_markdown(" in cell.source] == []
+    shown = [output.data["text/markdown"] for cell in nb.cells for output in cell.get("outputs", []) if "text/markdown" in output.get("data", {})]
+    for table in shown:
+        assert chapter.tidy(table) == table
+
+
 def test_presets_belong_to_chapters():
     presets = list((ROOT / "presets").glob("*/*.yaml"))
     assert {preset.stem for preset in presets} <= {path.stem for path in NOTEBOOKS}

@@ -1,8 +1,10 @@
 """What a hosting service reads: the workflow that tests and publishes the book, the environment of Binder, links to notebooks, the citation."""
 
 import importlib.metadata
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,9 +34,20 @@ def test_workflow_runs_the_commands_of_this_repository_and_nothing_else():
     assert all((ROOT / command).is_file() for command in commands if command.startswith("."))
 
 
-def test_actions_are_the_official_ones_at_a_fixed_version():
-    used = [step["uses"] for step in STEPS if "uses" in step]
-    assert len(used) >= 6 and all(re.fullmatch(r"actions/[a-z-]+@v\d+(\.\d+)*", action) for action in used), used
+def test_actions_are_the_official_ones_and_pinned_by_commit():
+    """A tag can be moved to other code, a commit cannot; the version stands in a comment."""
+    used = re.findall(r"(?m)uses: (.*)$", (ROOT / ".github" / "workflows" / "book.yml").read_text())
+    assert len(used) >= 6 and all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action) for action in used), used
+    assert len(set(used)) == len({action.split("@")[0] for action in used}), "one commit for each action"
+
+
+def test_published_pages_have_to_be_complete():
+    """The switch of `make site` is on for all steps, so for the build whose pages are uploaded."""
+    assert WORKFLOW["env"]["KDCORE_SITE"] == "1"
+    told = subprocess.run(["make", "-n", "book", "-o", ".venv/.stamp"], cwd=ROOT, env=os.environ | {"KDCORE_SITE": "1"}, capture_output=True, text=True)
+    assert "vendor_js.py --required" in told.stdout and "check_book.py --site" in told.stdout
+    plain = subprocess.run(["make", "-n", "book", "-o", ".venv/.stamp"], cwd=ROOT, env=os.environ | {"KDCORE_SITE": ""}, capture_output=True, text=True)
+    assert "vendor_js.py" in plain.stdout and "--required" not in plain.stdout and "--site" not in plain.stdout
 
 
 def test_changes_are_tested_and_only_main_is_published():
@@ -60,6 +73,62 @@ def test_binder_installs_the_requirements_and_kdcore():
     script = ROOT / ".binder" / "postBuild"
     assert "--editable ." in script.read_text() and script.stat().st_mode & 0o100, "postBuild must be executable"
     subprocess.run(["bash", "-n", script], check=True)
+
+
+# ----------------------------------------------------------------------------------------------------------- Makefile
+
+STUB = """#!{python}
+import json, os, sys
+with open({log!r}, "a") as log:
+    print(json.dumps([sys.argv[1:], {{k: v for k, v in os.environ.items() if k.startswith("KDCORE_")}}]), file=log)
+"""
+
+
+@pytest.fixture
+def made(tmp_path):
+    """made(*words) -> what `make` with these words calls Python with, in a folder whose name is hard on a shell: [(arguments, KDCORE_ variables)]."""
+    folder = tmp_path / "a b'c\"d$HOME`e`;&(f"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "tiny.ipynb").touch()
+    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    log, stub = tmp_path / "log", folder / ".venv" / "bin" / "python"
+    stub.write_text(STUB.format(python=sys.executable, log=str(log)))
+    stub.chmod(0o755)
+    (folder / ".venv" / ".stamp").touch()
+
+    def make(*words, **variables):
+        log.unlink(missing_ok=True)
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("KDCORE_", "MAKE"))} | variables
+        run = subprocess.run(["make", "-C", folder, *words], env=env, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        return [tuple(json.loads(line)) for line in log.read_text().splitlines()]
+
+    make.folder = folder
+    return make
+
+
+def test_make_works_in_a_folder_with_any_name(made):
+    here = str(made.folder)
+    assert made("publish", "NAME=tiny")[0] == (["scripts/execute_chapter.py", "--preset", "published", "--", "tiny"], {"KDCORE_PUBLISH": f"{here}/book/results"})
+    own = {"KDCORE_RESULTS": "", "KDCORE_STORE": f"{here}/_build/reproduce/store", "KDCORE_PUBLISH": f"{here}/_build/reproduce/results"}
+    calls = made("reproduce")
+    assert len(calls) == 5 and all(environment == own for _, environment in calls)
+    assert [arguments[-1] for arguments, _ in calls[1:3]] == ["tiny", "published"]
+    for target, first in (("book", "scripts/vendor_js.py"), ("pdf", "-c"), ("bench", "benchmarks/bench.py"), ("test", "-m")):
+        assert made(target)[0][0][0] == first
+    (refreshed,) = made("refresh", "NAME=tiny", TMPDIR=here)
+    assert refreshed[0][-1] == "tiny" and refreshed[1]["KDCORE_STORE"].startswith(here) and not Path(refreshed[1]["KDCORE_STORE"]).exists()
+
+
+@pytest.mark.parametrize("text", ["-p a 'b c'", "-p a $HOME", "-p a `id`", "-p a 1; touch made", '-y "{a: [1, 2]}"', "-p a *", "-p a 1 # b", "-p a \\", "-p a 1\n-p b 2"])
+def test_make_hands_on_what_it_is_given_as_it_is(made, text):
+    (((*_, words, _, name), _),) = made("chapter", f"NAME={text}", f"PARAMS={text}")
+    assert (words, name) == (f"--words={text}", text)
+    (((*_, words, _, _), _),) = made("chapter", NAME="tiny", PARAMS=text)
+    assert words == f"--words={text}"
+    assert not (made.folder / "made").exists()
 
 
 # -------------------------------------------------------------------------------------------------- links to notebooks
@@ -98,6 +167,13 @@ def test_book_built_elsewhere_has_no_such_links(tmp_path):
 def test_only_owner_and_name_make_a_link(monkeypatch, repository):
     monkeypatch.setenv("GITHUB_REPOSITORY", repository)
     assert kd_launch.hosted() is None
+
+
+@pytest.mark.parametrize("commit", ["", "v1", "0123abc; rm -rf .", '0123abc"><script>'])
+def test_only_a_commit_stands_in_the_line_to_run(monkeypatch, commit):
+    monkeypatch.setenv("GITHUB_REPOSITORY", PLACE[0])
+    monkeypatch.setenv("GITHUB_SHA", commit)
+    assert kd_launch.hosted() == (PLACE[0], "main")
 
 
 def test_line_for_colab_names_an_extra_that_exists():

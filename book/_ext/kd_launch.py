@@ -16,8 +16,10 @@ CHAPTERS = "book/chapters/"
 
 def hosted():
     """(owner/name, commit or branch) of the public repository, or None."""
-    repository = os.environ.get("GITHUB_REPOSITORY", "")
-    return (repository, os.environ.get("GITHUB_SHA") or "main") if re.fullmatch(r"[\w.-]+/[\w.-]+", repository) else None
+    repository, commit = os.environ.get("GITHUB_REPOSITORY", ""), os.environ.get("GITHUB_SHA", "")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
+        return None
+    return repository, commit if re.fullmatch("[0-9a-f]{7,40}", commit) else "main"
 
 
 def addresses(repository, commit, notebook):

@@ -32,6 +32,7 @@ import numpy as np
 
 from kdcore import own_data
 from kdcore.folders import named
+from kdcore.spec import shorten
 
 TEXT = ("wordnet_glosses", "ag_news", "imdb")
 NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100", "imagenet", "imagenet_lt", *TEXT)
@@ -112,7 +113,7 @@ def is_text(name: str) -> bool:
 def known(name: str) -> str:
     """The name, or ValueError in one sentence that says which names there are."""
     if name not in NAMES and not own_data.is_own(name):
-        raise ValueError(f"Unknown data set {name!r}: known are {', '.join(NAMES)}, and your own as folder:NAME or csv:NAME.")
+        raise ValueError(f"Unknown data set {shorten(repr(name), 100)}: known are {', '.join(NAMES)}, and your own as folder:NAME or csv:NAME.")
     return name
 
 

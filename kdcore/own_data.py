@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -208,10 +209,17 @@ def _digest(listing):
     return total.hexdigest()[:32]
 
 
-def digest(name: str, root: str) -> str:
-    """32 hexadecimal digits of SHA-256 over names and bytes of all files that are read, of packed ones over their content; kept while no file changes."""
+@functools.lru_cache(maxsize=8)
+def _seen(name, root, minute):
     stats = {key: (str(file), file.stat()) for key, file in _used(name, root).items()}
+    return _digest(tuple((key, file, s.st_size, s.st_mtime_ns) for key, (file, s) in sorted(stats.items())))
+
+
+def digest(name: str, root: str) -> str:
+    """32 hexadecimal digits of SHA-256 over names and bytes of all files that are read, of packed ones over their content.
+
+    Every batch of a training asks for it, so a process looks for changed files once a minute."""
     try:
-        return _digest(tuple((key, file, s.st_size, s.st_mtime_ns) for key, (file, s) in sorted(stats.items())))
+        return _seen(name, root, int(time.monotonic() // 60))
     except (OSError, EOFError) as error:
         raise ValueError(f"{_said(name, root)} cannot be read ({error}).") from error

@@ -5,7 +5,7 @@ PRESET ?= quick
 KDCORE_SITE ?=
 PY := .venv/bin/python
 BOOK := $(PY) -c "from jupyter_book.cli.main import main; main()"  # its script in .venv/bin names the folder, which a shell may have to read
-CHAPTERS = $(filter-out verdicts,$(basename $(notdir $(wildcard notebooks/*.ipynb))))  # verdicts are read from the others' pages
+CHAPTERS = $(filter-out verdicts,$(notdir $(shell grep -o 'book/chapters/[a-z0-9_]*' _toc.yml)))  # verdicts are read from the others' pages
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT &&
 
 # What is given reaches the recipes through the environment and as it is, and folders as "$$PWD": a blank, a quote or a $ in them is no syntax.
@@ -36,9 +36,9 @@ env: .venv/.stamp  ## install what is needed into .venv
 	@$(PY) -m pip check
 	@touch $@
 
-book: env  ## the book: every chapter with its published parameters, then HTML
+book: env  ## the book: every chapter from its published rows, then HTML (nothing is trained)
 	$(PY) scripts/vendor_js.py $(if $(KDCORE_SITE),--required)
-	@echo $(CHAPTERS) | xargs -n 1 -P 2 $(PY) scripts/execute_chapter.py --preset published
+	@export KDCORE_TRAIN="$${KDCORE_TRAIN-0}" && echo $(CHAPTERS) | xargs -n 1 -P 2 $(PY) scripts/execute_chapter.py --preset published
 	$(PY) scripts/execute_chapter.py verdicts --preset published
 	$(BOOK) build . --all -n -W --keep-going -q
 	$(PY) scripts/check_book.py $(if $(KDCORE_SITE),--site)
@@ -53,7 +53,7 @@ pdf: env  ## the built book as one tagged PDF, _build/pdf/book.pdf (needs Chromi
 
 # A store of its own, so that nothing trained before is used; interrupted, it goes on where it was; done, it is removed.
 reproduce:  ## the book again from nothing: every published number is trained anew (hours); rows go to _build/reproduce/results
-	KDCORE_RESULTS= KDCORE_STORE="$$PWD/_build/reproduce/store" KDCORE_PUBLISH="$$PWD/_build/reproduce/results" $(MAKE) book
+	KDCORE_TRAIN=1 KDCORE_RESULTS= KDCORE_STORE="$$PWD/_build/reproduce/store" KDCORE_PUBLISH="$$PWD/_build/reproduce/results" $(MAKE) book
 	rm -rf _build/reproduce/store
 
 publish: env  ## NAME=...: run the published preset and keep its rows in book/results/ (then read the diff)

@@ -224,6 +224,7 @@ def conditions(order: Order):
             _restore.callback(torch.set_num_threads, torch.get_num_threads())
             _restore.enter_context(libraries().limit(limits=1))
             if order.process != (THIS, os.getpid()):
+                os.environ["OMP_NUM_THREADS"] = "1"  # for libraries that are loaded later
                 adopt(order.settings)
         _running.append(order.settings)
         torch.set_num_threads(1)  # counts for this thread

@@ -408,7 +408,7 @@ def finite(value) -> bool:
 
 def bad_parameters(folder: Path, count: int) -> list[tuple]:
     """Each parameter of each chapter with each bad value: refused by sentences that name it, without a stack; what is accepted is listed."""
-    wrong = Counter(dict.fromkeys(["other exceptions", "sentences that do not name it", "sentences of more than 1,000 characters",
+    wrong = Counter(dict.fromkeys(["other exceptions", "sentences that do not name it", "sentences of more than 1,500 characters",
                                    "not finite and accepted", "slower than 10 s"], 0))
     chapters = {p.stem: model_of(p) for p in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     presets = {p.parent.name + "/" + p.stem: yaml.safe_load(p.read_text()) or {} for p in sorted((ROOT / "presets").glob("published/*.yaml"))}
@@ -420,14 +420,18 @@ def bad_parameters(folder: Path, count: int) -> list[tuple]:
         for chapter_, name, value in sets[:count]:
             model, quick = chapters[chapter_]
             values = quick | (presets.get(f"published/{chapter_}", {}) if moments.random() < 0.1 else {}) | {name: value}
+            words = {name, *(n for n in ("n_train", "n_test") if name.endswith(n))}  # of another data set, they go by their own names
             begin = time.monotonic()
             try:
                 read = chapter.read(model, values)
             except chapter.ParameterError as error:
                 refused += 1
                 lines = str(error).splitlines()
-                wrong["sentences that do not name it"] += not any(name in line for line in lines) or not all(lines)
-                wrong["sentences of more than 1,000 characters"] += max(map(len, lines)) > 1000
+                unnamed, long = not any(w in line for line in lines for w in words) or not all(lines), max(map(len, lines)) > 1500
+                wrong["sentences that do not name it"] += unnamed
+                wrong["sentences of more than 1,500 characters"] += long
+                if unnamed or long:
+                    sys.stderr.write(f"{chapter_}, {name} = {value!r:.60}: {str(error)[:300]}\n")
             except Exception:
                 wrong["other exceptions"] += 1
                 sys.stderr.write(f"{chapter_}, {name} = {value!r}:\n{traceback.format_exc(-2)}")
@@ -537,6 +541,7 @@ KINDS = {  # what is done, with how many: an environment variable and its defaul
 
 
 def main(table: Path, kinds) -> int:
+    table.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     for kind in kinds:
         for function, variable, default in KINDS[kind]:
@@ -547,7 +552,6 @@ def main(table: Path, kinds) -> int:
                 if (Path(folder) / "accepted.csv").exists():
                     shutil.copy(Path(folder) / "accepted.csv", table.with_suffix(".accepted.csv"))
             rows += found
-    table.parent.mkdir(parents=True, exist_ok=True)
     with table.open("w", newline="") as file:
         csv.writer(file).writerows([("fault", "tried", "counted", "times", "must be"),
                                     *((fault, tried, what, n, 0 if zero else "") for fault, tried, what, n, zero in rows)])
@@ -561,5 +565,4 @@ if __name__ == "__main__":
         call()
     else:
         data.load(SPECS[0].data)  # so that a process forked from this one has it; nothing is computed here
-        tr.machine()
         sys.exit(main(Path(sys.argv[1]), sys.argv[2:] or KINDS))

@@ -19,7 +19,7 @@ export NAME PRESET PARAMS PYTHON
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: help env book site pdf test chapter reproduce publish refresh bench clean
+.PHONY: help env book site pdf test chapter reproduce publish refresh faults bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -69,6 +69,10 @@ chapter: env  ## one page: NAME=low_fidelity PRESET=quick|published PARAMS="-p t
 
 refresh: env  ## NAME=...: run with the defaults from nothing and keep the outputs in notebooks/ (then read the diff)
 	@$(SCRATCH) KDCORE_STORE="$$scratch" KDCORE_RESULTS= $(PY) scripts/execute_chapter.py --in-place -- "$$NAME"
+
+# How many: KILLS=1000 FLIPS=2000 PARAMETERS=3000 PUBLICATIONS=60 make faults takes about half an hour.
+faults: env  ## kills, flipped bits, bad parameters and the like, counted; ends with an error where anything is wrong
+	$(PY) tests/faults.py _build/faults.csv
 
 bench: env  ## speed, as ratios measured in one run
 	$(PY) benchmarks/bench.py

@@ -1,122 +1,481 @@
 """sweep(specs): trains what is not stored yet, teachers first, one single-threaded process per core.
 
-Any executor with `submit` will do: the default is a local process pool; submitit.AutoExecutor is a Slurm cluster. Workers
-and caller need nothing in common but the run store.
+Any executor with `submit` will do: the default is local processes; submitit.AutoExecutor is a Slurm cluster. Workers
+and caller need nothing in common but the run store: every job carries the caller's KDCORE_* settings and takes one thread.
 """
 
+import math
 import multiprocessing
 import os
+import pickle
+import re
+import signal
+import sys
+import sysconfig
 import threading
 import time
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+import traceback
+import uuid
+from asyncio import CancelledError as AsyncioCancelled
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import lru_cache
 from multiprocessing import connection
-from typing import Callable
+from pathlib import Path, PurePosixPath
+from typing import Callable, NamedTuple
 
 from tqdm import tqdm
 
 from kdcore import store
+from kdcore.folders import named
 from kdcore.spec import Spec
+
+BEAT = 2.0  # seconds between two signs of life of a job
+SILENCE = 120.0  # seconds without any, after which an outside executor whose jobs had begun counts as gone
+SHUT = 10.0  # the same, where the executor says that it has been shut down
+NEVER = 86_400.0  # seconds for which jobs of which none has begun are waited for: clusters have queues
+SHOWN = 20  # runs that failed, in the text of a SweepError
+THIS = uuid.uuid4().hex  # with the process id: this process, among those of all machines
 
 
 class SweepError(RuntimeError):
-    """Some runs failed. The others are stored."""
+    """Some runs failed, or none can be trained. What is finished is stored."""
 
 
-def start_worker(environment: dict[str, str]) -> None:
-    """One thread per process (threads of several trainings collapse on a shared machine), the caller's KDCORE_* settings,
-    and an end when the caller ends, however it does: a worker that outlives it would go on training for nobody."""
-    import torch
+# ---------------------------------------------------------------------------------------------------------------- how many workers
 
-    os.environ.update(environment)
-    torch.set_num_threads(1)
+
+def quota(proc: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores that the control groups of this process allow, inf without a limit: the smallest quota from its own group up to the root.
+
+    Version 2 has it in cpu.max ("150000 100000" is 1.5 cores), version 1 in cpu.cfs_quota_us and cpu.cfs_period_us. In a container the group's
+    path may be that of the host: what does not exist is passed over, and the root, which is then the container's own group, is read.
+    """
+    smallest = math.inf
+    with suppress(OSError):
+        for line in proc.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            group = PurePosixPath(path.lstrip("/"))
+            for top in (mount / controllers, mount / "cpu") if controllers else (mount, mount / "unified"):
+                for place in (top / g for g in (group, *group.parents)):
+                    with suppress(OSError, ValueError, ZeroDivisionError):
+                        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+                        most, period = " ".join((place / name).read_text() for name in names).split()
+                        if most not in ("max", "-1"):
+                            smallest = min(smallest, int(most) / int(period))
+    return smallest
+
+
+def workers() -> int:
+    """How many local processes train side by side: KDCORE_WORKERS, else one per core that affinity and control group leave to this process.
+
+    ValueError where KDCORE_WORKERS is no whole number from 1 to 1000.
+    """
+    if setting := os.environ.get("KDCORE_WORKERS", "").strip():
+        if not re.fullmatch(r"1000|[1-9][0-9]{0,2}", setting):
+            raise ValueError(f"KDCORE_WORKERS = {setting!r}: must be a whole number from 1 to 1000, or not set: one process per core.")
+        return int(setting)
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        cores = os.process_cpu_count()
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, math.ceil(min(cores or 1, quota())))  # 1.5 cores are used up by two processes, not by one
+
+
+# ------------------------------------------------------------------------------------------------------------------- local processes
+
+
+def start_worker() -> None:
+    """A worker ends when its caller ends, however that does: else it would go on training for nobody."""
     caller = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: (connection.wait([caller]), os._exit(1)), daemon=True).start()
 
 
+class Processes:
+    """`submit` as executors have it. Each process is a pool of its own: one that is killed takes its own job with it and nothing else,
+    and the next job gets a new one. Give it at most `workers()` jobs at a time."""
+
+    def __init__(self):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the fork server starts, which imports torch once for all of them
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["kdcore.measure"])
+        self.used = []  # (pool of one process, its latest job)
+
+    def submit(self, function, *arguments):
+        """A concurrent.futures.Future. OSError where the system gives no further process."""
+        for free in [(pool, job) for pool, job in self.used if job.done()]:
+            self.used.remove(free)
+            with suppress(BrokenExecutor):
+                self.used.append((free[0], free[0].submit(function, *arguments)))
+                return self.used[-1][1]
+        pool = ProcessPoolExecutor(1, mp_context=self.context, initializer=start_worker)
+        self.used.append((pool, pool.submit(function, *arguments)))
+        return self.used[-1][1]
+
+    def how_it_ended(self, job) -> str:
+        """Of a job whose process is gone: "SIGKILL", "SIGSEGV", "exit code 1", as the system said it."""
+        pool = next(pool for pool, latest in self.used if latest is job)
+        process = next(iter(pool._processes.values()))
+        pool.shutdown()  # which collects the exit code
+        return signal.Signals(-process.exitcode).name if process.exitcode < 0 else f"exit code {process.exitcode}"
+
+    def interrupt(self):
+        """Ends the work now, not after the queue."""
+        for pool, _ in self.used:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self):
+        """Waits for all processes to end, side by side."""
+        if self.used:
+            with ThreadPoolExecutor(len(self.used)) as side_by_side:
+                list(side_by_side.map(lambda entry: entry[0].shutdown(), self.used))
+
+
 @contextmanager
 def local_pool():
-    """One process per core that this process may use. A fork server imports torch once for all of them."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kdcore.measure"])
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    settings = {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")}  # the fork server keeps those it was born with
-    pool = ProcessPoolExecutor(cores, mp_context=context, initializer=start_worker, initargs=(settings,))
+    """Local processes with `submit`; none is left at the end, whatever the end."""
+    pool = Processes()
     try:
         yield pool
     except BaseException:
-        for process in list((pool._processes or {}).values()):  # an interrupt ends the work now, not after the queue
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.interrupt()
         raise
     else:
-        pool.shutdown()
+        pool.close()
 
 
-def work(spec: Spec, then: Callable[[Spec], object] | None):
-    """What a worker does: train (or fetch) the run, then measure it if asked."""
-    from kdcore.train import train
+def unreadable(pickled: bytes) -> str | None:
+    """In a worker: why it cannot read what will be asked of it, None where it can."""
+    try:
+        pickle.loads(pickled)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
-    train(spec)
-    return then(spec) if then else None
+
+def check_processes(pool, then: Callable | None) -> None:
+    """SweepError in a sentence that says what to do where processes cannot start or cannot read `then`; before anything is trained."""
+    cure = "write it at the top level of a file of its own (a .py file beside the notebook or script), import it from there, and give its " \
+           "arguments as keywords of results.collect or by functools.partial."
+    try:
+        pickled = pickle.dumps(then)
+    except Exception as error:
+        raise SweepError(f"Nothing was trained: the measurement cannot be sent to worker processes ({error}): {cure}") from None
+    try:
+        try:
+            reason = pool.submit(unreadable, pickled).result()
+        except BrokenExecutor:  # killed by chance, or every one will be
+            reason = pool.submit(unreadable, pickled).result()
+    except BrokenExecutor:
+        raise SweepError('Nothing was trained: the worker processes end as soon as they start. They import the script that calls sweep or '
+                         'results.collect, so the script must call it under `if __name__ == "__main__":`; and there must be memory for them.') from None
+    except OSError as error:
+        raise SweepError(f"Nothing was trained: no worker process can be started ({error}): close other programs, raise the limits on processes "
+                         f"and open files, or pass an executor, e.g. concurrent.futures.ThreadPoolExecutor(1).") from None
+    if reason:
+        raise SweepError(f"Nothing was trained: the worker processes do not find the measurement ({reason}). What is defined in a notebook or "
+                         f"under the main guard of a script exists there only: {cure}")
+
+
+# --------------------------------------------------------------------------------------------------------------------- what a job is
+
+
+class Order(NamedTuple):
+    """What travels with each job beside the run: the caller's KDCORE_* settings, which process it is, whether it wants signs of life."""
+
+    settings: dict[str, str]
+    process: tuple[str, int]
+    signs: bool
+
+
+class Failure(NamedTuple):
+    """What a job returns that did not succeed. Not the exception itself: not every exception survives the way between two processes."""
+
+    why: str
+
+
+def settings() -> dict[str, str]:
+    """The KDCORE_* settings of this process, folders as absolute paths: a worker may run elsewhere, or have been started under others."""
+    named("KDCORE_STORE")
+    return {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")} | {"KDCORE_STORE": str(store.root().absolute())}
+
+
+_turn = threading.Condition()
+_running: list[dict[str, str]] = []  # settings of the jobs that this process is doing: more than one where workers are threads
+_restore = ExitStack()
+
+
+@contextmanager
+def conditions(order: Order):
+    """The caller's settings and one thread (those of several trainings collapse on a shared machine) as long as a job runs.
+
+    Both belong to the whole process, so jobs with other settings wait until those before them are done.
+    """
+    import torch
+
+    with _turn:
+        _turn.wait_for(lambda: not _running or _running[0] == order.settings)
+        if not _running:
+            _restore.callback(torch.set_num_threads, torch.get_num_threads())
+            _restore.enter_context(libraries().limit(limits=1))
+            if order.process != (THIS, os.getpid()):
+                os.environ["OMP_NUM_THREADS"] = "1"  # for libraries that are loaded later
+                adopt(order.settings)
+        _running.append(order.settings)
+        torch.set_num_threads(1)  # counts for this thread
+    try:
+        yield
+    finally:
+        with _turn:
+            _running.pop()
+            if not _running:
+                _restore.close()
+            _turn.notify_all()
+
+
+@lru_cache(maxsize=1)
+def libraries():
+    """The numerical libraries of this process that have threads of their own."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def adopt(new: dict[str, str]) -> None:
+    """Makes these the KDCORE_* settings of a worker. Where they change, what it remembers from under the old ones is forgotten."""
+    old = {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")}
+    if old == new:
+        return
+    for name in old:
+        del os.environ[name]
+    os.environ.update(new)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("kdcore."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+def sign(name: str) -> Path:
+    """The file that the job of a run touches as long as it runs."""
+    return store.root() / "working" / name
+
+
+@contextmanager
+def signs_of_life(name: str):
+    """Touches a file every BEAT seconds: not every executor says that a worker has gone. Where it cannot be written, there are none."""
+    path, end = sign(name), threading.Event()
+
+    def touch():
+        while not end.is_set():
+            with suppress(OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+            end.wait(BEAT)
+
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def described(error: BaseException) -> str:
+    """An exception in words, with file and line: the innermost that do not belong to an installed library, else the innermost."""
+    libraries = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith((*libraries, "<frozen"))] or frames
+    place = f' (File "{own[-1].filename}", line {own[-1].lineno}, in {own[-1].name})' if own else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def work(spec: Spec, then: Callable[[Spec], object] | None, order: Order):
+    """What a worker does: train (or fetch) the run, then measure it if asked. Returns the measurement or a Failure."""
+    try:
+        from kdcore.train import train
+
+        with conditions(order), signs_of_life(spec.hash) if order.signs else nullcontext():
+            train(spec)
+            return then(spec) if then else None
+    except (Exception, SystemExit) as error:
+        return Failure(described(error))
+
+
+# ------------------------------------------------------------------------------------------------------------------------- the sweep
+
+
+def plan(specs) -> tuple[list[str], dict[str, Spec], dict[str, set[str]]]:
+    """(hashes of the specs, {hash: spec} of them and all upstream, teachers first, {hash: hashes of its teachers}).
+
+    The hash of a spec is made of all its teachers' fields, so it is computed once per object, and each run is visited once.
+    """
+    hashes, found, teachers = {}, {}, {}
+
+    def visit(spec):
+        if id(spec) not in hashes:
+            own = {visit(teacher) for teacher in spec.teachers}
+            name = hashes[id(spec)] = spec.hash
+            if name not in found:
+                found[name], teachers[name] = spec, own
+        return hashes[id(spec)]
+
+    specs = list(specs)  # which keeps the objects, and so their ids
+    return [visit(spec) for spec in specs], found, teachers
 
 
 def upstream(specs) -> list[Spec]:
     """The specs with all their teachers, each once, every teacher before its first student."""
-    found: dict[Spec, None] = {}
-
-    def visit(spec):
-        for teacher in spec.teachers:
-            visit(teacher)
-        found.setdefault(spec)
-
-    for spec in specs:
-        visit(spec)
-    return list(found)
+    return list(plan(specs)[1].values())
 
 
 def sweep(specs, executor=None, then: Callable[[Spec], object] | None = None, progress: bool = True) -> list:
     """Trains the specs, teachers first; returns [then(spec) for spec in specs], or Nones.
 
     Stored runs are not trained again. `then` runs in the worker right after its training. A run that fails takes its
-    students with it and nothing else; at the end SweepError says what failed. Interrupt it at any moment: call it again
-    and only what is missing is done. A script (a notebook need not) calls it under `if __name__ == "__main__":`, as
-    multiprocessing asks.
+    students with it and nothing else; at the end SweepError says what failed, and where. Interrupt it at any moment: call it
+    again and only what is missing is done. Local processes: as many as `workers()` says; a run whose process is killed is tried
+    once more when nothing else is running. An outside executor that is shut down, or whose workers are gone, ends the sweep. A script
+    (a notebook need not) calls it under `if __name__ == "__main__":`, as multiprocessing asks.
     """
-    wanted = dict.fromkeys(specs)
-    waiting = [s for s in upstream(specs) if s in wanted or not store.folder("runs", s.hash).is_dir()]
-    if waiting:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a process that is just importing a script without main guard
+        raise SystemExit('call sweep or results.collect under `if __name__ == "__main__":`')
+    wanted, runs, teachers = plan(specs)
+    asked = set(wanted)
+    runs = {name: spec for name, spec in runs.items() if name in asked or not store.folder("runs", name).is_dir()}
+    if runs:
         from kdcore.train import check
 
-        check(waiting)  # before the first training, not when a student's turn comes
+        check(list(runs.values()))  # before the first training, not when a student's turn comes
+    left = {name: {t for t in teachers[name] if t in runs} for name in runs}  # teachers that are not trained yet
+    students = {name: [] for name in runs}
+    for name, missing in left.items():
+        for teacher in missing:
+            students[teacher].append(name)
+    ready, suspects, suspected = deque(name for name in runs if not left[name]), deque(), set()
     jobs, done, failed = {}, {}, {}
-    cost = {s: s.optim.epochs * (s.data.n_train or 50_000) for s in waiting}
-    with nullcontext(executor) if executor is not None else local_pool() as pool:
-        limit = getattr(pool, "_max_workers", len(waiting)) + 1 if executor is None else len(waiting)
-        with tqdm(total=sum(cost.values()), desc="training and measuring", unit="image", unit_scale=True, disable=not progress or not waiting) as bar:
-            bar.set_postfix_str(f"0 of {len(waiting)} runs")
-            while waiting or jobs:
-                for spec in list(waiting):
-                    if any(t in failed for t in spec.teachers):
-                        failed[spec] = "its teacher failed"
-                        waiting.remove(spec)
-                    elif len(jobs) < limit and not any(t in jobs or t in waiting for t in spec.teachers):
-                        waiting.remove(spec)
-                        try:
-                            jobs[spec] = pool.submit(work, spec, then if spec in wanted else None)
-                        except BrokenExecutor as error:  # a worker was killed, by the system for its memory perhaps
-                            failed[spec] = f"{type(error).__name__}: {error}"
-                while not (finished := [s for s, job in jobs.items() if job.done()]) and jobs:
-                    time.sleep(0.05)
-                for spec in finished:
-                    try:
-                        done[spec] = jobs.pop(spec).result()
-                    except Exception as error:
-                        failed[spec] = f"{type(error).__name__}: {error}"
-                    bar.update(cost[spec])
-                    bar.set_postfix_str(f"{len(done) + len(failed)} of {len(cost)} runs")
+    cost = {name: s.optim.epochs * (s.data.n_train or 50_000) for name, s in runs.items()}
+    limit = workers() if executor is None else math.inf
+    order = Order(settings(), (THIS, os.getpid()), signs=executor is not None)
+    watch = Watch(executor)
+
+    def fail(name, why):
+        failed[name] = why
+        bar.update(cost[name])
+        below = list(students[name])
+        while below:
+            if (student := below.pop()) not in failed:
+                failed[student] = "its teacher failed"
+                bar.update(cost[student])
+                below += students[student]
+
+    def start(name):
+        try:
+            if executor is not None:
+                with suppress(OSError):
+                    sign(name).unlink(missing_ok=True)  # of a worker that was killed
+            jobs[name] = pool.submit(work, runs[name], then if name in asked else None, order)
+        except Exception as error:
+            if executor is None and isinstance(error, OSError) and jobs:  # no further process: with those that there are
+                ready.appendleft(name)
+                return False
+            fail(name, f"the executor does not take it ({type(error).__name__}: {error})")
+        return True
+
+    with nullcontext(executor) if executor is not None else local_pool() as pool, \
+            tqdm(total=sum(cost.values()), desc="training and measuring", unit="image", unit_scale=True, disable=not progress or not runs) as bar:
+        if runs and (executor is None or isinstance(executor, ProcessPoolExecutor)):
+            check_processes(pool, then)
+        while ready or jobs or suspects:
+            bar.set_postfix_str(f"{len(done) + len(failed)} of {len(cost)} runs")
+            while ready and len(jobs) < limit:
+                if not start(ready.popleft()):
+                    limit = len(jobs)
+            if suspects and not jobs:
+                start(suspects.popleft())
+            while not (finished := [name for name, job in jobs.items() if job.done()]) and jobs:
+                if executor is None:
+                    wait(jobs.values(), timeout=1, return_when=FIRST_COMPLETED)
+                elif gone := watch.gone(jobs):
+                    for name in list(jobs):
+                        del jobs[name]
+                        fail(name, gone)
+            watch.silent = 0.0
+            for name in finished:
+                job = jobs.pop(name)
+                try:
+                    result = job.result()
+                except BrokenExecutor as error:
+                    if executor is not None:
+                        fail(name, f"the executor has lost a worker, which was killed, for its memory perhaps ({type(error).__name__}: {error}): "
+                                   f"make a new executor and call again")
+                    elif name not in suspected:
+                        suspected.add(name)
+                        suspects.append(name)
+                    else:
+                        fail(name, f"its worker process ended twice without an answer, the second time with nothing else running "
+                                   f"({pool.how_it_ended(job)}): perhaps it needs more memory than there is; try a smaller batch_size, network or data set")
+                except (CancelledError, AsyncioCancelled) as error:
+                    fail(name, f"the executor cancelled it ({type(error).__name__}): was it shut down? Make a new executor and call again")
+                except Exception as error:  # of the executor: those of the run are caught where it runs
+                    fail(name, f"{type(error).__name__}: {error}")
+                else:
+                    if isinstance(result, Failure):
+                        fail(name, result.why)
+                        continue
+                    done[name] = result
+                    bar.update(cost[name])
+                    for student in students[name]:
+                        left[student].discard(name)
+                        if not left[student] and student not in failed:
+                            ready.append(student)
+        bar.set_postfix_str(f"{len(done) + len(failed)} of {len(cost)} runs")
     if failed:
-        causes = "\n".join(f"  {s.model} {s.hash[:12]}: {why}" for s, why in failed.items())
-        raise SweepError(f"{len(failed)} of {len(cost)} runs failed; the others are stored and will not be trained again.\n{causes}")
-    return [done[s] for s in specs]
+        raise SweepError(f"{len(failed)} of {len(cost)} runs failed; the others are stored and will not be trained again.\n" + listed(runs, failed))
+    return [done[name] for name in wanted]
+
+
+def listed(runs: dict[str, Spec], failed: dict[str, str]) -> str:
+    """A line per failed run, causes before what they caused, SHOWN lines at most."""
+    order = sorted(failed, key=lambda name: failed[name] == "its teacher failed")
+    lines = [f"  {runs[name].model} {name[:12]}: {failed[name]}" for name in order[:SHOWN]]
+    return "\n".join(lines + [f"  and {len(order) - SHOWN} more"] * (len(order) > SHOWN))
+
+
+class Watch:
+    """Looks after the jobs of an outside executor, which may never say that it has been shut down or that its workers are gone."""
+
+    def __init__(self, executor):
+        self.executor, self.silent, self.seen, self.looked = executor, 0.0, {}, 0.0
+
+    def gone(self, jobs: dict) -> str | None:
+        """Waits a moment; why the jobs will not end any more, None as long as they may.
+
+        Time is counted by these moments and not by a clock, which goes on while the whole machine sleeps.
+        """
+        time.sleep(0.05)
+        self.silent, self.looked = self.silent + 0.05, self.looked + 0.05
+        if self.looked < BEAT:
+            return None
+        self.looked, now = 0.0, {}
+        with suppress(OSError):
+            with os.scandir(sign("any").parent) as files:
+                for file in files:
+                    if file.name in jobs:
+                        with suppress(OSError):
+                            now[file.name] = file.stat().st_mtime_ns
+        if now != self.seen:
+            self.seen, self.silent = now, 0.0
+        shut = any(getattr(self.executor, name, False) is True for name in ("_shutdown", "_shutdown_thread"))
+        if shut and self.silent > SHUT and not any(getattr(job, "running", bool)() for job in jobs.values()):
+            return "the executor has been shut down: make a new one and call again"
+        if self.silent > (SILENCE if now or shut else NEVER):
+            return f"no worker of the executor has given a sign of life for {self.silent:.0f} s: start workers, make a new executor and call again"
+        return None

@@ -22,9 +22,11 @@ This module imports neither torch nor torchvision before an array that torchvisi
 import functools
 import gzip
 import hashlib
+import json
 import importlib.util
 import os
 import warnings
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +59,9 @@ FILES = {
 COUNTS = {
     "digits": (1_297, 500, 10), "fashion_mnist": (10_000, 10_000, 10), "fashion_pairs": (50_000, 10_000, 100), "fashion_mnist_full": (60_000, 10_000, 10),
     "cifar10": (50_000, 10_000, 10), "cifar100": (50_000, 10_000, 100), "wordnet_glosses": (20_000, 5_000, 12), "ag_news": (120_000, 7_600, 4),
-    "imdb": (25_000, 25_000, 2),
+    "imdb": (25_000, 25_000, 2), "imagenet": (1_281_167, 50_000, 1_000), "imagenet_lt": (115_846, 50_000, 1_000),
 }
+EMBEDDED_SETS = ("digits", "fashion_mnist", "fashion_pairs", "wordnet_glosses")
 DOWNLOADED = ("fashion_mnist_full", "cifar10", "cifar100")  # what torchvision can fetch
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -75,10 +78,14 @@ SCALE = {
     "imagenet_lt": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
-# SHA-256 of the published images of CIFAR-100 and their labels, in the order of `ordered`.
+# SHA-256 of the published images, then their labels as int64: of CIFAR-100 in the order of `ordered`, of Fashion-MNIST in that of its files.
 CIFAR100 = {
     "train": "58ae9faa7dc3e26dece2ced2f9f52142f2c87e16c2fffdb46bffe0986ada47fc",
     "test": "a995c5c01feedaec47988825019795a1e9c8cc7990538a89fd918f92afd78eb5",
+}
+FASHION_MNIST = {
+    "train": "1f243a60b4b748a44c48b9a6f6907be2a08bee3e4e226f0e86fbde8e147b745a",
+    "test": "9a494dc49efeb996f4076c469b31cd058152067b1594ba6ab85dd739fce3775e",
 }
 
 # First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a first key word can coincide.
@@ -129,7 +136,7 @@ def check(name: str) -> None:
     if own_data.is_own(known(name)):
         own_data.parts(name, named("KDCORE_DATA"))
         return
-    if name in ("digits", "fashion_mnist", "fashion_pairs", "wordnet_glosses"):
+    if name in EMBEDDED_SETS:
         folder = GLOSSES if name == "wordnet_glosses" else EMBEDDED
         missing = [f for f in FILES[name] if not (folder / f).is_file()]
         if missing:
@@ -176,6 +183,9 @@ def available(data) -> tuple[int, int]:
     if data.name in COUNTS and data.imbalance == 1:
         (n_train, n_test, _), name = COUNTS[data.name], data.name
         return _count("n_train", data.n_train, n_train, name), _count("n_test", data.n_test, n_test, name)
+    if own_data.is_own(data.name) and data.imbalance == 1:
+        n_train, n_test = own_data.counts(data.name, named("KDCORE_DATA"))
+        return _count("n_train", data.n_train, n_train, data.name), _count("n_test", data.n_test, n_test, data.name)
     found = load(data)
     return len(found.train_y), len(found.test_y)
 
@@ -256,6 +266,14 @@ def _read_only(dataset):
 @functools.lru_cache(maxsize=2)
 def _whole(name, root, size=None, digest=""):
     """The complete data set in the order of its files; the digest of your own data makes the cache notice a new version."""
+    try:
+        return _read(name, root, size, digest)
+    except (OSError, EOFError, LookupError, zlib.error) as error:
+        cure = f"looked in KDCORE_DATA = {root}" if name in FILES and name not in EMBEDDED_SETS else "install kdcore again"
+        raise ValueError(f"Data set {name!r} cannot be read ({type(error).__name__}: {error}): {cure}.") from error
+
+
+def _read(name, root, size, digest):
     scale = SCALE.get(name, ((), ()))  # numbers of words have no scale
     if name == "digits":
         arrays, classes = _digits(), tuple("0123456789")
@@ -271,7 +289,7 @@ def _whole(name, root, size=None, digest=""):
     elif name.startswith("folder:"):
         arrays, classes = own_data.pictures(name, root, size)
         arrays = (*ordered(*arrays[:2]), *mixed(*ordered(*arrays[2:])))
-        scale = _scale(arrays[0])
+        scale = _scale(arrays[0], name)
     elif is_text(name):
         from kdcore import text
 
@@ -279,6 +297,10 @@ def _whole(name, root, size=None, digest=""):
     else:
         arrays, classes = _torchvision(name, root)
     _as_published(name, root, arrays, classes)
+    if name == "fashion_mnist_full":
+        genuine(name, root, arrays, FASHION_MNIST)
+    if digest and own_data.digest(name, root) != digest:
+        raise ValueError(f"Data set {name!r} in KDCORE_DATA = {root} was changed while it was read: start again.")
     return _read_only(Dataset(*arrays, classes, *scale))
 
 
@@ -294,14 +316,17 @@ def _as_published(name, root, arrays, classes):
                              f"{len(classes)} classes.")
 
 
-def _scale(x):
-    """Mean and standard deviation per channel of pixel / 255 over all training images, to four digits; exact sums, so the same on every machine."""
-    x = x.astype(np.int64).transpose(1, 0, 2, 3).reshape(x.shape[1], -1)
-    means = [int(c.sum()) / (255 * c.size) for c in x]
-    deviations = [(int((c * c).sum()) / (255**2 * c.size) - m**2) ** 0.5 for c, m in zip(x, means)]
-    if not all(deviations):
-        raise ValueError("All training pictures have one value in a channel: there is nothing to learn from.")
-    return tuple(round(m, 4) for m in means), tuple(max(round(d, 4), 1e-4) for d in deviations)
+def _scale(x, name):
+    """Mean and standard deviation per channel of pixel / 255 over all training images, to four digits; whole numbers are added, so the same everywhere."""
+    means, deviations, values = [], [], np.arange(256)
+    for channel in range(x.shape[1]):
+        count = np.bincount(x[:, channel].ravel(), minlength=256)
+        n, total, squares = int(count.sum()), int(count @ values), int(count @ values**2)
+        means.append(round(total / n / 255, 4))
+        deviations.append(round((n * squares - total**2) ** 0.5 / n / 255, 4))
+    if not any(deviations):
+        raise ValueError(f"Data set {name!r}: all training pictures have one and the same colour; there is nothing to learn from.")
+    return tuple(means), tuple(max(d, 1e-4) for d in deviations)
 
 
 def ordered(x, y):
@@ -311,16 +336,22 @@ def ordered(x, y):
     return x[order], y[order]
 
 
+def genuine(name: str, root: str, arrays, digests: dict[str, str]) -> None:
+    """ValueError unless images and labels, train_x, train_y, test_x, test_y, have these SHA-256."""
+    for k, (part, digest) in enumerate(digests.items()):
+        x, y = arrays[2 * k:2 * k + 2]
+        found = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
+        if found != digest:
+            raise ValueError(f"Data set {name!r} in KDCORE_DATA = {root} is damaged or altered: its {len(y)} {part} images are not the published ones "
+                             f"(SHA-256 {found[:12]}, not {digest[:12]}); put the original files there.")
+
+
 def _cifar100(root):
     """Torchvision's files, or class folders where those are absent; only the published images, which their digest in canonical order tells."""
     official = all((Path(root) / f).exists() for f in FILES["cifar100"]) or os.environ.get("KDCORE_DOWNLOAD") == "1"
     arrays, classes = _torchvision("cifar100", root) if official else _class_folders(Path(root) / "cifar100")
-    for k, (part, digest) in enumerate(CIFAR100.items()):
-        x, y = arrays[2 * k:2 * k + 2] = ordered(*arrays[2 * k:2 * k + 2])
-        found = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
-        if found != digest:
-            raise ValueError(f"Data set 'cifar100' in KDCORE_DATA = {root} is damaged or altered: its {len(y)} {part} images are not the published ones "
-                             f"(SHA-256 {found[:12]}, not {digest[:12]}); put the original files there.")
+    arrays = [*ordered(*arrays[:2]), *ordered(*arrays[2:])]
+    genuine("cifar100", root, arrays, CIFAR100)
     return (*arrays[:2], *mixed(*arrays[2:])), classes
 
 
@@ -362,7 +393,17 @@ def _embedded(part):
 
     with Image.open(EMBEDDED / f"{part}-images.png") as strip:
         x = np.asarray(strip).reshape(-1, 1, 28, 28)
-    return x, np.frombuffer(gzip.decompress((EMBEDDED / f"{part}-labels.gz").read_bytes()), np.uint8, offset=8).astype(np.int64)
+    y = np.frombuffer(gzip.decompress((EMBEDDED / f"{part}-labels.gz").read_bytes()), np.uint8, offset=8)
+    intact(EMBEDDED, {f"{part}_images": x.tobytes(), f"{part}_labels": y.tobytes()})
+    return x, y.astype(np.int64)
+
+
+def intact(folder: Path, contents: dict[str, bytes]) -> None:
+    """ValueError unless the embedded contents have the SHA-256 that sha256.json beside them says."""
+    recorded = json.loads((folder / "sha256.json").read_text())
+    for name, content in contents.items():
+        if hashlib.sha256(content).hexdigest() != recorded[name]:
+            raise ValueError(f"Data that are part of this package are damaged: {name} in {folder}; install kdcore again.")
 
 
 def _pairs(part, count):
@@ -391,7 +432,7 @@ def _lists(root):
     """Paths and labels as the two lists say, lines "path label"; a class is called like the folder of its first training image."""
     arrays = []
     for file in ("ImageNet_LT_train.txt", "ImageNet_LT_test.txt"):
-        lines = [line.rsplit(maxsplit=1) for line in (root / file).read_text(encoding="utf-8-sig").rstrip().splitlines()]
+        lines = [line.rsplit(maxsplit=1) for line in own_data.lines(root / file, "Data set 'imagenet_lt'")]
         wrong = next((i for i, line in enumerate(lines) if len(line) != 2 or not own_data.WHOLE_NUMBER.fullmatch(line[1])), None)
         if wrong is not None or not lines:
             raise ValueError(f"Data set 'imagenet_lt': line {1 + (wrong or 0)} of {root / file} is not of the form \"path label\".")
@@ -433,7 +474,7 @@ def _torchvision(name, root):
             with warnings.catch_warnings():  # CIFAR's pickles hold dtypes in the form of 2009, which newer numpy remarks upon
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 part = reader(root, train=train)
-        except (RuntimeError, ValueError, AssertionError, EOFError) as error:  # what the readers raise on a truncated or altered file
+        except Exception as error:  # what the readers raise on a truncated or altered file is of many kinds
             raise ValueError(f"Data set {name!r} in KDCORE_DATA = {root} is damaged or altered ({error}): put the original files there.") from error
         x, y = np.asarray(part.data), np.asarray(part.targets, dtype=np.int64)
         if len(x) != len(y):

@@ -1,7 +1,7 @@
 """Your own data, named in one line: what lies under KDCORE_DATA as class folders of images, or as files of texts.
 
-    folder:NAME   NAME/train/<class>/... and NAME/test/<class>/... (or val): pictures of any kind that Pillow reads, resized to `size` x `size` pixels,
-                  grey where all of them are, else colour
+    folder:NAME   NAME/train/<class>/ and NAME/test/<class>/ (or val): pictures (PNG, JPEG, TIFF, WebP, GIF, BMP, PNM), turned as their camera says and resized
+                  to `size` x `size` pixels, grey where all of them are, else colour
     csv:NAME      NAME/train.csv and NAME/test.csv (or val, dev; plain or .gz), UTF-8, header text,label; NAME/classes.txt, where it is there, has a class
                   a line, and a label is one of these names or a line's number from 0; else labels are names, or whole numbers from 0
 
@@ -16,6 +16,7 @@ import io
 import os
 import re
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,9 @@ import numpy as np
 NAME = re.compile(r"(folder|csv):[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 PARTS = {"folder": ("train", ("test", "val")), "csv": ("train", ("test", "val", "dev"))}
 MOST_BYTES = 2**32  # of images held in memory
-WHOLE_NUMBER = re.compile(r"[0-9]+", re.ASCII)
+MOST_TEXT = 2**31  # bytes of an unpacked file of texts
+WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # what else Pillow opens may start other programs
 
 
 def is_own(name: str) -> bool:
@@ -51,7 +54,22 @@ def parts(name: str, root: str) -> dict[str, Path]:
         there = [place for place in places if (place.is_dir() if kind == "folder" else place.is_file())]
         if not there:
             raise ValueError(f"{_said(name, root)} is not here: looked for {' or '.join(str(p.relative_to(root)) for p in places)}.")
+        if len(there) > 1:
+            raise ValueError(f"{_said(name, root)}: {' and '.join(str(p.relative_to(root)) for p in there)} are both there; leave one of them.")
         found[part] = there[0]
+    if os.path.samefile(found["train"], found["test"]):
+        raise ValueError(f"{_said(name, root)}: its training part and its test part are the same {'folder' if kind == 'folder' else 'file'}.")
+    return found
+
+
+def lines(file: Path, said: str) -> list[str]:
+    """The lines of a list, without blanks at their ends and without empty lines at its end. ValueError: not UTF-8, not readable, an empty line inside."""
+    try:
+        found = [line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{said}: {file} is not a list in UTF-8 ({error}).") from error
+    if "" in found:
+        raise ValueError(f"{said}: line {found.index('') + 1} of {file} is empty.")
     return found
 
 
@@ -59,12 +77,25 @@ def parts(name: str, root: str) -> dict[str, Path]:
 
 
 def picture_files(folder: Path, said: str) -> dict[str, list[Path]]:
-    """{class: its pictures, by name}, classes by name. Hidden files and whatever no picture is called by are left out. ValueError: a class without a picture."""
-    from PIL import Image
+    """{class: its pictures, by name}, classes by name. Hidden files and whatever no picture is called by are left out.
 
-    ends = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    files = {c: sorted(f for f in (folder / c).iterdir() if f.is_file() and not f.name.startswith(".") and f.suffix.lower() in ends) for c in classes}
+    ValueError: a class without a picture, a link to nowhere, pictures that lie beside the class folders or deeper than in them."""
+    classes = []
+    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_symlink() and not os.path.exists(entry.path):
+            raise ValueError(f"{said}: {folder.name}/{entry.name} is a link to nowhere.")
+        if entry.is_dir():
+            classes.append(entry.name)
+        elif entry.name.lower().endswith(PICTURES):
+            raise ValueError(f"{said}: the picture {folder.name}/{entry.name} lies beside the class folders; it belongs into one of them.")
+    files = {}
+    for c in classes:
+        inside = [entry for entry in os.scandir(folder / c) if not entry.name.startswith(".")]
+        if wrong := next((e for e in inside if e.is_dir() or (e.is_symlink() and not os.path.exists(e.path))), None):
+            raise ValueError(f"{said}: {folder.name}/{c} holds {wrong.name}, a folder or a link to nowhere; pictures lie directly in their class folder.")
+        files[c] = sorted(folder / c / e.name for e in inside if e.name.lower().endswith(PICTURES))
     if empty := [c for c in classes if not files[c]]:
         raise ValueError(f"{said}: the class folder {folder.name}/{empty[0]} holds no picture.")
     if len(classes) < 2:
@@ -83,27 +114,25 @@ def eight_bits(image):
     """A picture as mode L or RGB of eight bits: sixteen bits are scaled by 255 / 65535, never clipped. ValueError for values whose range is not known."""
     from PIL import Image
 
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65_535:
-            raise ValueError(f"its values go from {values.min()} to {values.max()}; 8 or 16 bits without a sign are read")
-        return Image.fromarray(np.rint(values * (255 / 65_535)).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("its values are floating-point numbers, whose range nothing says; 8 or 16 bits are read")
-    if "A" in image.mode or "transparency" in image.info:  # what is transparent is shown on white
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return Image.fromarray(np.rint(np.asarray(image).astype(np.int64) * (255 / 65_535)).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"its values have {'32 bits' if image.mode == 'I' else 'floating points'}, and nothing says which of them is white; 8 or 16 bits are read")
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:  # what is transparent is shown on white
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
 
 
 def opened(file: Path, said: str):
-    """The picture in a file, mode L or RGB. ValueError that names it: damaged, too large, or values that do not fit eight bits."""
-    from PIL import Image
+    """The picture in a file, upright, mode L or RGB. ValueError that names it: damaged, too large, or values that do not fit eight bits."""
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as image:
-            return eight_bits(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: what Pillow raises on a broken PNG
+            return eight_bits(ImageOps.exif_transpose(image) if image.mode[0] not in "IF" else image)
+    except Exception as error:  # a damaged file makes Pillow raise almost anything
         raise ValueError(f"{said}: the picture {file} is missing or damaged, or cannot be used ({str(error).rstrip('.')}).") from error
 
 
@@ -117,11 +146,11 @@ def pictures(name: str, root: str, size: int) -> tuple[list, tuple[str, ...]]:
     count = sum(len(f) for part in files.values() for f in part.values())
     if count * 3 * size * size > MOST_BYTES:
         raise ValueError(f"{said}: {count} pictures of {size} x {size} pixels take more than {MOST_BYTES // 2**30} GiB of memory; give a smaller size.")
-    read = {part: [opened(f, said) for c in files[part] for f in files[part][c]] for part in files}
+    read = {part: [opened(f, said).resize((size, size), Image.Resampling.LANCZOS) for c in files[part] for f in files[part][c]] for part in files}
     mode = "L" if all(image.mode == "L" for images in read.values() for image in images) else "RGB"
     arrays = []
     for part, images in read.items():
-        x = np.stack([np.atleast_3d(np.asarray(i.convert(mode).resize((size, size), Image.Resampling.LANCZOS))) for i in images])
+        x = np.stack([np.atleast_3d(np.asarray(image.convert(mode))) for image in images])
         arrays += [x.transpose(0, 3, 1, 2).copy(), np.repeat(np.arange(len(files[part])), [len(f) for f in files[part].values()])]
     return arrays, tuple(files["train"])
 
@@ -129,12 +158,20 @@ def pictures(name: str, root: str, size: int) -> tuple[list, tuple[str, ...]]:
 # ------------------------------------------------------------------------------------------- files of texts
 
 
+def unpacked(file: Path) -> bytes:
+    """The content of a file, of a packed one what is in it. ValueError above MOST_TEXT bytes; OSError, EOFError, zlib.error: cannot be read."""
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rb") as stream:
+        content = stream.read(MOST_TEXT + 1)
+    if len(content) > MOST_TEXT:
+        raise ValueError(f"{file} holds more than {MOST_TEXT // 2**30} GiB")
+    return content
+
+
 def rows(file: Path, said: str) -> list[tuple[int, str, str]]:
     """[(line, text, label)] of a file with the header text,label. ValueError in one sentence that names file and line."""
-    raw = file.read_bytes()
     try:
-        content = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        content = unpacked(file).decode("utf-8-sig")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f"{said}: {file} is not UTF-8 text{' in gzip' * (file.suffix == '.gz')} ({error}).") from error
     reader, found, line = csv.reader(io.StringIO(content, newline=""), strict=True), [], 1
     try:
@@ -156,18 +193,23 @@ def rows(file: Path, said: str) -> list[tuple[int, str, str]]:
 
 def _classes(name, root, train):
     """The classes in the order of their numbers: those of classes.txt, else the whole numbers up to the largest, else the names by the alphabet."""
-    listed = Path(root) / name.partition(":")[2] / "classes.txt"
+    listed, said = Path(root) / name.partition(":")[2] / "classes.txt", _said(name, root)
     labels = {label for _, _, label in train}
+    numbers = [label for label in labels if WHOLE_NUMBER.fullmatch(label)]
     if listed.is_file():
-        classes = tuple(line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+        classes = tuple(lines(listed, said))
         if len(set(classes)) < len(classes):
-            raise ValueError(f"{_said(name, root)}: classes.txt names a class twice.")
-    elif all(WHOLE_NUMBER.fullmatch(label) for label in labels):
-        classes = tuple(map(str, range(max(map(int, labels)) + 1 if max(map(int, labels)) < 100_000 else 0)))
+            raise ValueError(f"{said}: classes.txt names a class twice.")
+    elif len(numbers) == len(labels):
+        most = max(map(int, labels))
+        classes = tuple(map(str, range(most + 1 if most < 100_000 else 0)))
+    elif numbers:
+        other = min(labels - set(numbers))
+        raise ValueError(f"{said}: labels are whole numbers like {min(numbers)!r} and others like {other[:40]!r}; write all as names or all as numbers from 0.")
     else:
         classes = tuple(sorted(labels))
     if len(classes) < 2:
-        raise ValueError(f"{_said(name, root)}: {len(classes)} classes; at least 2 are needed, as names or as whole numbers from 0.")
+        raise ValueError(f"{said}: {len(classes)} classes; at least 2 are needed, as names or as whole numbers from 0.")
     return classes
 
 
@@ -176,12 +218,14 @@ def texts(name: str, root: str) -> tuple[dict[str, tuple[list[str], list[int]]],
     said, files = _said(name, root), parts(name, root)
     found = {part: rows(file, said) for part, file in files.items()}
     classes = _classes(name, root, found["train"])
-    number = {str(i): i for i in range(len(classes))} | {c: i for i, c in enumerate(classes)}
+    number = {c: i for i, c in enumerate(classes)}
+    if not any(WHOLE_NUMBER.fullmatch(c) for c in classes):  # else a number is a name, and not a line's number
+        number |= {str(i): i for i in range(len(classes))}
     read = {}
     for part, lines in found.items():
         if wrong := next(((line, label) for line, _, label in lines if label not in number), None):
             raise ValueError(f"{said}: line {wrong[0]} of {files[part]} has the label {wrong[1][:40]!r}; allowed are the {len(classes)} classes "
-                             f"{classes[0]!r} to {classes[-1]!r}, or 0 to {len(classes) - 1}.")
+                             f"{classes[0][:40]!r} to {classes[-1][:40]!r}{'' if len(number) == len(classes) else f', or 0 to {len(classes) - 1}'}.")
         read[part] = [text for _, text, _ in lines], [number[label] for _, _, label in lines]
     if missing := set(range(len(classes))) - set(read["train"][1]):
         raise ValueError(f"{said}: the class {classes[min(missing)]!r} has no training text.")
@@ -204,15 +248,14 @@ def _used(name, root):
 def _digest(listing):
     total = hashlib.sha256()
     for key, file, *_ in listing:
-        raw = Path(file).read_bytes()
-        total.update(f"{key}\0{hashlib.sha256(gzip.decompress(raw) if file.endswith('.gz') else raw).hexdigest()}\n".encode())
+        total.update(f"{key}\0{hashlib.sha256(unpacked(Path(file))).hexdigest()}\n".encode())
     return total.hexdigest()[:32]
 
 
 @functools.lru_cache(maxsize=8)
 def _seen(name, root, minute):
     stats = {key: (str(file), file.stat()) for key, file in _used(name, root).items()}
-    return _digest(tuple((key, file, s.st_size, s.st_mtime_ns) for key, (file, s) in sorted(stats.items())))
+    return _digest(tuple((key, file, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for key, (file, s) in sorted(stats.items())))
 
 
 def digest(name: str, root: str) -> str:
@@ -221,5 +264,12 @@ def digest(name: str, root: str) -> str:
     Every batch of a training asks for it, so a process looks for changed files once a minute."""
     try:
         return _seen(name, root, int(time.monotonic() // 60))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{_said(name, root)} cannot be read ({error}).") from error
+
+
+def counts(name: str, root: str) -> tuple[int, int]:
+    """(training, test) examples, without opening a picture."""
+    said = _said(name, root)
+    found = [rows(place, said) if name.startswith("csv:") else [f for c in picture_files(place, said).values() for f in c] for place in parts(name, root).values()]
+    return len(found[0]), len(found[1])

@@ -142,6 +142,8 @@ class Data(Plain):
     def _size_of_own_pictures(self) -> "Data":
         if (self.size is not None) != self.name.startswith("folder:"):
             raise ValueError(f"size = {self.size}: is for pictures of your own, dataset = 'folder:NAME', and needed there")
+        if self.digest and not self.name.startswith(("folder:", "csv:")):
+            raise ValueError(f"digest = {shorten(self.digest, 40)!r}: is for data of your own, folder:NAME or csv:NAME")
         return self
 
 

@@ -72,6 +72,8 @@ def read(name: str, root: str, digest: str = ""):
         found, classes = {part: _glosses(part) if name == "wordnet_glosses" else _table(name, Path(root) / name / f"{part}.csv")
                           for part in ("train", "test")}, CLASSES[name]
     parts = {part: ([words(text, LENGTH.get(name, 200)) for text in texts], np.array(y, dtype=np.int64)) for part, (texts, y) in found.items()}
+    if name.startswith("csv:") and (mute := sum(not text for text in parts["train"][0])) > len(parts["train"][0]) / 10:
+        raise ValueError(f"Data set {name!r}: {mute} of {len(parts['train'][0])} training texts have no word of the letters a to z or of digits, all that is read here.")
     kept = LENGTH.get(name) or length(parts["train"][0])
     known = vocabulary([text[:kept] for text in parts["train"][0]])
     arrays = []
@@ -86,7 +88,9 @@ def read(name: str, root: str, digest: str = ""):
 
 def _glosses(part):
     """Texts and labels of one embedded part: gzipped lines "category, gloss", tab between, in the order drawn."""
-    lines = [line.split("\t") for line in gzip.decompress((data.GLOSSES / f"{part}.tsv.gz").read_bytes()).decode("ascii").splitlines()]
+    content = gzip.decompress((data.GLOSSES / f"{part}.tsv.gz").read_bytes())
+    data.intact(data.GLOSSES, {part: content})
+    lines = [line.split("\t") for line in content.decode("ascii").splitlines()]
     return [gloss for _, gloss in lines], [CLASSES["wordnet_glosses"].index(category) for category, _ in lines]
 
 
@@ -94,7 +98,7 @@ def _table(name, path):
     """Texts and labels of a CSV file, in its order; a title and a description are joined by a blank."""
     texts, labels, line = [], [], 1  # line: where the row begins, which may be several lines long
     # Bytes that are not UTF-8 separate words, as all letters beyond a-z do, so it does not matter what they are read as.
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.reader(file, strict=True)
         try:
             if name == "imdb":

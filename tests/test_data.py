@@ -294,6 +294,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.delenv("KDCORE_DOWNLOAD", raising=False)
     for name in ("fashion_mnist_full", "cifar10"):
         monkeypatch.delitem(data.COUNTS, name)  # these are tiny
+    monkeypatch.setattr(data, "FASHION_MNIST", {})
     return tmp_path
 
 

@@ -89,7 +89,6 @@ def test_what_is_no_picture_is_not_read(root):
         (cat / name).write_bytes(b"no picture")
     for folder in (".ipynb_checkpoints", ".git"):
         (root / "pets" / "train" / folder).mkdir()
-    (cat / "deeper").mkdir()
     after = load("folder:pets", 8)
     assert (before.train_x == after.train_x).all() and after.classes == ("cat", "dog")
     assert data.identity("folder:pets") == data.identity("folder:pets", 32)
@@ -107,6 +106,61 @@ def test_an_empty_class_other_classes_and_damaged_pictures_are_refused_by_name(r
     refused([str(broken), "cannot be used"], load, "folder:pets", 8)
 
 
+def test_pictures_in_odd_places_and_links_to_nowhere_are_refused(root):
+    write_folder(root)
+    train = root / "pets" / "train"
+    stray = train / "stray.png"
+    Image.fromarray(colours(1)[0]).save(stray)
+    refused(["stray.png", "beside the class folders"], load, "folder:pets", 8)
+    stray.unlink()
+    (train / "cat" / "deeper").mkdir()
+    refused(["train/cat", "deeper", "directly"], load, "folder:pets", 8)
+    (train / "cat" / "deeper").rmdir()
+    (train / "bird").symlink_to(root / "nowhere")
+    refused(["train/bird", "nowhere"], load, "folder:pets", 8)
+    (train / "bird").unlink()
+    (root / "same" / "train").mkdir(parents=True)
+    (root / "same" / "test").symlink_to(root / "same" / "train")
+    refused(["same folder"], load, "folder:same", 8)
+    (root / "pets" / "val").mkdir()
+    refused(["pets/test", "pets/val", "leave one"], load, "folder:pets", 8)
+
+
+def test_a_photograph_stands_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by 90 degrees
+    image = Image.new("RGB", (40, 20), "red")
+    image.save(tmp_path / "x.jpg", exif=exif)
+    assert own_data.opened(tmp_path / "x.jpg", "").size == (20, 40)
+
+
+def test_a_set_that_changes_while_it_is_read_is_not_used(root, monkeypatch):
+    write_folder(root)
+    examples = Data(**data.identity("folder:pets", 8), n_train=4, n_test=2, seed=0)
+    pictures = own_data.pictures
+
+    def meanwhile(*arguments):
+        found = pictures(*arguments)
+        Image.fromarray(colours(1, seed=77)[0]).save(root / "pets" / "train" / "cat" / "0.png")
+        return found
+
+    monkeypatch.setattr(own_data, "pictures", meanwhile)
+    refused(["was changed while it was read"], data.load, examples)
+
+
+def test_constant_pictures_are_refused_and_a_constant_channel_is_not(root):
+    folder = root / "flat"
+    for part in ("train", "test"):
+        for c, colour in (("a", (9, 200, 0)), ("b", (9, 100, 0))):
+            (folder / part / c).mkdir(parents=True)
+            Image.new("RGB", (8, 8), colour).save(folder / part / c / "0.png")
+    d = load("folder:flat", 8)
+    assert d.std[0] == d.std[2] == 1e-4 and d.std[1] > 0.1
+    for file in folder.glob("*/*/0.png"):
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(file)
+    refused(["folder:flat", "nothing to learn"], load, "folder:flat", 8)
+
+
 def test_sixteen_bits_are_scaled_and_unknown_ranges_refused(root):
     write_folder(root, grey=True)
     deep = root / "pets" / "train" / "cat" / "8.png"
@@ -115,19 +169,19 @@ def test_sixteen_bits_are_scaled_and_unknown_ranges_refused(root):
     assert load("folder:pets", 8).train_x.shape == (11, 1, 8, 8)
     floating = root / "pets" / "train" / "cat" / "8.tif"
     Image.fromarray(np.linspace(0, 1e6, 400, dtype=np.float32).reshape(20, 20)).save(floating)
-    refused([str(floating), "floating-point"], load, "folder:pets", 8)
+    refused([str(floating), "floating points"], load, "folder:pets", 8)
     floating.unlink()
     large = root / "pets" / "train" / "cat" / "7.tif"
-    Image.fromarray(np.full((20, 20), 70_000, dtype=np.int32)).save(large)
-    refused([str(large), "70000", "8 or 16 bits"], load, "folder:pets", 8)
+    Image.fromarray(np.full((20, 20), 200, dtype=np.int32)).save(large)
+    refused([str(large), "32 bits", "8 or 16 bits"], load, "folder:pets", 8)
 
 
-@pytest.mark.parametrize("mode, colour, expected", [("1", 1, 255), ("P", 0, None), ("CMYK", (0, 0, 0, 0), (255, 255, 255)), ("RGBA", (9, 9, 9, 0), (255, 255, 255)), ("LA", (7, 255), (7, 7, 7))])
+@pytest.mark.parametrize("mode, colour, expected", [("1", 1, 255), ("P", 0, None), ("CMYK", (0, 0, 0, 0), (255, 255, 255)), ("RGBA", (9, 9, 9, 0), (255, 255, 255)), ("LA", (7, 255), 7)])
 def test_other_modes_become_grey_or_colour(tmp_path, mode, colour, expected):
     file = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     Image.new(mode, (4, 4), colour).save(file)
     image = own_data.opened(file, "")
-    assert image.mode == ("L" if mode == "1" else "RGB")
+    assert image.mode == ("L" if mode in ("1", "LA") else "RGB")
     assert expected is None or image.getpixel((1, 1)) == expected
 
 
@@ -209,6 +263,8 @@ def test_labels_are_numbers_names_or_lines_of_the_list(root):
     assert load("csv:names").classes == ("down", "up") and load("csv:names").test_y.tolist() == [1]
     write_csv(root, train="text,label\na,up\nb,0\n", test="text,label\nc,1\n", name="list", classes="down\nup\n")
     assert sorted(load("csv:list").train_y.tolist()) == [0, 1]
+    write_csv(root, train="text,label\na,3\nb,1\nc,2\n", test="text,label\nc,1\n", name="stars", classes="1\n2\n3\n")
+    assert load("csv:stars").test_y.tolist() == [0] and sorted(load("csv:stars").train_y.tolist()) == [0, 1, 2]  # names that are numbers are names
 
 
 @pytest.mark.parametrize("changes, words", [
@@ -221,12 +277,16 @@ def test_labels_are_numbers_names_or_lines_of_the_list(root):
     (dict(train="text,label\na,1\nb,1\n"), ["no training text"]),
     (dict(train="text,label\na,0\nb,0\n"), ["1 classes"]),
     (dict(train="text,label\na,0\nb,2\n"), ["no training text", "'1'"]),
-    (dict(train="text,label\na,0\nb,9999999999\n"), ["0 classes"]),
+    (dict(train="text,label\na,0\nb,9999999999\n"), ["'9999999999'"]), (dict(train="text,label\na,0\nb,999999999\n"), ["0 classes"]),
     (dict(test="text,label\nc,2\n"), ["line 2", "label '2'"]),
     (dict(test="text,label\nc,\u00b2\n"), ["line 2", "label '\u00b2'"]),
     (dict(train="text,label\n"), ["holds no text"]),
     (dict(train=b"text,label\n\xff\xfe,1\nb,0\n"), ["not UTF-8"]),
     (dict(classes="down\ndown\n"), ["twice"]),
+    (dict(classes="down\n\nup\n"), ["line 2", "classes.txt", "empty"]),
+    (dict(train="text,label\na,1\nb,-1\n"), ["'1'", "'-1'", "all as names"]),
+    (dict(train="text,label\na,1.0\nb,0\n"), ["'1.0'", "all as names"]),
+    (dict(train="text,label\n\u043f\u0440\u0438\u0432\u0435\u0442,1\nb,0\n"), ["1 of 2", "a to z"]),
     (dict(classes="down\nup\nflat\n"), ["'flat'", "no training text"]),
 ])
 def test_a_wrong_file_of_texts_is_one_sentence(root, changes, words):
@@ -239,6 +299,15 @@ def test_a_damaged_packed_file_is_one_sentence(root):
     file = root / "mood" / "train.csv.gz"
     file.write_bytes(file.read_bytes()[:-9])
     refused(["csv:mood"], load, "csv:mood")
+
+
+def test_a_list_that_is_not_text_and_two_forms_at_once_are_one_sentence(root):
+    write_csv(root)
+    (root / "mood" / "classes.txt").write_bytes(b"\xff\xfe\x00")
+    refused(["classes.txt", "UTF-8"], load, "csv:mood")
+    (root / "mood" / "classes.txt").unlink()
+    (root / "mood" / "train.csv.gz").write_bytes(gzip.compress(b"text,label\n"))
+    refused(["train.csv", "train.csv.gz", "leave one"], load, "csv:mood")
 
 
 def test_packing_texts_does_not_make_them_other_data(root):
@@ -266,10 +335,35 @@ def test_counts_are_those_of_what_is_read():
         assert (len(whole.train_y), len(whole.test_y), len(whole.classes)) == data.COUNTS[name]
 
 
-def test_counting_examples_needs_neither_files_nor_reading(monkeypatch):
+def test_damaged_embedded_data_are_one_sentence(tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(data.EMBEDDED, tmp_path / "copy")
+    labels = tmp_path / "copy" / "test-labels.gz"
+    raw = bytearray(gzip.decompress(labels.read_bytes()))
+    raw[20] ^= 1
+    labels.write_bytes(gzip.compress(bytes(raw)))
+    monkeypatch.setattr(data, "EMBEDDED", tmp_path / "copy")
+    data._whole.cache_clear()
+    refused(["test_labels", "install kdcore again"], data._whole, "fashion_mnist", "")
+    labels.write_bytes(labels.read_bytes()[:-20])
+    refused(["fashion_mnist", "install kdcore again"], data._whole, "fashion_mnist", "")
+    data._whole.cache_clear()
+
+
+def test_a_digest_is_for_data_of_ones_own():
+    with pytest.raises(ValueError, match="digest = 'abc'"):
+        Data(name="digits", n_train=5, n_test=2, seed=0, digest="abc")
+
+
+def test_counting_examples_needs_neither_files_nor_reading(tmp_path, monkeypatch):
     monkeypatch.delenv("KDCORE_DATA", raising=False)
     monkeypatch.setattr(data, "load", None)
     assert data.available(Data(name="cifar100", n_train=5000, n_test=None, seed=0)) == (5000, 10_000)
+    monkeypatch.setattr(own_data, "opened", None)
+    write_folder(tmp_path)
+    monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
+    assert data.available(Data(**data.identity("folder:pets", 8), n_train=None, n_test=None, seed=0)) == (10, 4)
     refused(["n_train = 50001", "cifar100"], data.available, Data(name="cifar100", n_train=50_001, n_test=None, seed=0))
 
 

@@ -86,8 +86,8 @@ def test_another_kind_of_cpu_passes(sound, tmp_path, monkeypatch):
 
 
 def loss_without_temperature_squared(patch):
-    original = losses.kd
-    patch.setattr(losses, "kd", lambda student, teachers, temperature: original(student, teachers, temperature) / temperature**2)
+    original = losses._kd
+    patch.setattr(losses, "_kd", lambda student, teachers, temperature: original(student, teachers, temperature) / temperature**2)
 
 
 def teachers_in_train_mode(patch):

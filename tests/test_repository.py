@@ -91,6 +91,7 @@ def made(tmp_path):
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "tiny.ipynb").touch()
+    (folder / "_toc.yml").write_text("chapters:\n  - file: book/chapters/tiny\n  - file: book/chapters/verdicts\n")
     for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     log, stub = tmp_path / "log", folder / ".venv" / "bin" / "python"
@@ -112,10 +113,11 @@ def made(tmp_path):
 def test_make_works_in_a_folder_with_any_name(made):
     here = str(made.folder)
     assert made("publish", "NAME=tiny")[0] == (["scripts/execute_chapter.py", "--preset", "published", "--", "tiny"], {"KDCORE_PUBLISH": f"{here}/book/results"})
-    own = {"KDCORE_RESULTS": "", "KDCORE_STORE": f"{here}/_build/reproduce/store", "KDCORE_PUBLISH": f"{here}/_build/reproduce/results"}
+    own = {"KDCORE_TRAIN": "1", "KDCORE_RESULTS": "", "KDCORE_STORE": f"{here}/_build/reproduce/store", "KDCORE_PUBLISH": f"{here}/_build/reproduce/results"}
     calls = made("reproduce")
     assert len(calls) == 5 and all(environment == own for _, environment in calls)
     assert [arguments[-1] for arguments, _ in calls[1:3]] == ["tiny", "published"]
+    assert [environment for _, environment in made("book")][1:2] == [{"KDCORE_TRAIN": "0"}]  # a page is made from what is published
     for target, first in (("book", "scripts/vendor_js.py"), ("pdf", "-c"), ("bench", "benchmarks/bench.py"), ("test", "-m")):
         assert made(target)[0][0][0] == first
     (refreshed,) = made("refresh", "NAME=tiny", TMPDIR=here)

@@ -145,7 +145,7 @@ def check(name: str) -> None:
     root, fetched = named("KDCORE_DATA"), name in DOWNLOADED
     if not root:
         raise ValueError(
-            f"Data set {name!r} is not here: set KDCORE_DATA to the folder that holds {FILES[name][0]}"
+            f"Data set {name!r} is not here: set KDCORE_DATA to the folder that holds {FILES[name][0]}{' or cifar100/train' * (name == 'cifar100')}"
             + (", or to any folder together with KDCORE_DOWNLOAD=1 to have it downloaded there." if fetched else ".")
         )
     missing = [f for f in FILES[name] if not (Path(root) / f).exists()]

@@ -180,11 +180,8 @@ def load(data) -> Dataset:
 
 def available(data) -> tuple[int, int]:
     """(training, test) examples that `load(data)` gives, with its ValueErrors; where the counts are published nothing is read, and may be absent."""
-    if data.name in COUNTS and data.imbalance == 1:
-        (n_train, n_test, _), name = COUNTS[data.name], data.name
-        return _count("n_train", data.n_train, n_train, name), _count("n_test", data.n_test, n_test, name)
-    if own_data.is_own(data.name) and data.imbalance == 1:
-        n_train, n_test = own_data.counts(data.name, named("KDCORE_DATA"))
+    if data.imbalance == 1 and (data.name in COUNTS or own_data.is_own(data.name)):
+        n_train, n_test = COUNTS[data.name][:2] if data.name in COUNTS else own_data.counts(data.name, named("KDCORE_DATA"))
         return _count("n_train", data.n_train, n_train, data.name), _count("n_test", data.n_test, n_test, data.name)
     found = load(data)
     return len(found.train_y), len(found.test_y)

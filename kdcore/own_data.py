@@ -261,7 +261,7 @@ def _seen(name, root, minute):
 def digest(name: str, root: str) -> str:
     """32 hexadecimal digits of SHA-256 over names and bytes of all files that are read, of packed ones over their content.
 
-    Every batch of a training asks for it, so a process looks for changed files once a minute."""
+    Every `kdcore.data.load` asks for it, so a process looks for changed files once a minute."""
     try:
         return _seen(name, root, int(time.monotonic() // 60))
     except (OSError, EOFError, zlib.error) as error:

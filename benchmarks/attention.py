@@ -3,7 +3,7 @@
 Two teachers (resnet-32-64, first weights) see the same 10,000 random images of 28 x 28 in 10 classes. Wanted is the IoU of their label maps for each
 image, threshold 0.4. Contestants, all from uint8 images and in batches of 128:
   forward    logits of both networks, `kdcore.train.forward`, nothing else
-  kdcore     class activation maps of the labels, resized, rescaled, cut, compared: `kdcore.attention`
+  kdcore     class activation maps of the labels, resized, rescaled, cut, compared: `kdcore.metrics.saliency`
   grad-cam   pytorch_grad_cam.GradCAM in place of our maps, resizing and rescaling, one object for each network and one call for each batch; what is left
              to do, cut and compare, is done by kdcore. Once as its documentation has it, once with gradients off in all but the last norm before the
              target layer, so that its backward pass stops there.
@@ -23,9 +23,10 @@ import cv2
 import numpy as np
 import torch
 
-from kdcore import attention, models, train
+from kdcore import models, train
+from kdcore.metrics import saliency
 from kdcore.data import SCALE
-from kdcore.views import normalise
+from kdcore.data.views import normalise
 from pytorch_grad_cam import GradCAM  # after kdcore: it imports torchvision
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -41,9 +42,9 @@ def batches(x: torch.Tensor, y: torch.Tensor):
 def masks(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     made = []
     for part, labels in batches(x, y):
-        f, weight, _, _ = attention.features(net, part)
-        maps = attention.cam(f, weight, labels)
-        made.append(attention.mask(attention.rescale(attention.upsample(maps, SIZE)), THRESHOLD))
+        f, weight, _, _ = saliency.features(net, part)
+        cams = saliency.cam(f, weight, labels)
+        made.append(saliency.mask(saliency.rescale(saliency.upsample(cams, SIZE)), THRESHOLD))
     return torch.cat(made)
 
 
@@ -85,9 +86,9 @@ def main() -> None:
     plain, tuned = grad_cams(frozen=False), grad_cams(frozen=True)
     t = rounds({
         "forward": lambda: [train.forward(net, x, MEAN, STD) for net in nets],
-        "kdcore": lambda: attention.iou(*(masks(net, x, y) for net in nets)),
-        "grad-cam": lambda: attention.iou(*(their_masks(package, x, y) for package in plain)),
-        "grad-cam, frozen": lambda: attention.iou(*(their_masks(package, x, y) for package in tuned)),
+        "kdcore": lambda: saliency.iou(*(masks(net, x, y) for net in nets)),
+        "grad-cam": lambda: saliency.iou(*(their_masks(package, x, y) for package in plain)),
+        "grad-cam, frozen": lambda: saliency.iou(*(their_masks(package, x, y) for package in tuned)),
     })
     print(f"\n{train.provenance()['cpu']}, torch {torch.__version__}, 1 thread, {ROUNDS} rounds, load {os.getloadavg()[0]:.1f}\n")
     print("images per CPU second, both networks: " + "; ".join(f"{name} {N / np.median(s):,.0f}" for name, s in t.items()) + "\n")

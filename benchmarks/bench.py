@@ -23,7 +23,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdcore import models, train, views
+from kdcore import models, train
+from kdcore.data import views
 from kdcore._torchvision import torchvision  # before timm and torchdistill, which import torchvision
 from kdcore.data import SCALE, Dataset
 from kdcore.spec import Data, Distill, Optim, Spec, View

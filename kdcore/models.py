@@ -34,7 +34,7 @@ from timm.models import byobnet
 from timm.models.vision_transformer import VisionTransformer
 
 from kdcore.spec import check_model, reads_text, shorten, timm_models
-from kdcore.text import MOST_WORDS
+from kdcore.data.text import MOST_WORDS
 
 IDS = MOST_WORDS + 2  # word numbers: padding and unknown words have one each
 MOST_WEIGHTS = 2 * 10**9  # 8 GB in float32, before gradients and moments

@@ -136,7 +136,7 @@ class Data(Plain):
     label_noise: float = Field(default=0.0, ge=0.0, le=1.0)  # share of the training labels that are replaced by another class, drawn by `label_seed`
     label_seed: Seed = 0
     size: int | None = Field(default=None, ge=8, le=256)  # pixels of a side, for class folders of your own
-    digest: str = ""  # of your own data (kdcore.own_data): what lies there when the run is described
+    digest: str = ""  # of your own data (kdcore.data.own): what lies there when the run is described
 
     @model_validator(mode="after")
     def _size_of_own_pictures(self) -> "Data":

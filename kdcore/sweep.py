@@ -101,7 +101,7 @@ class Processes:
     def __init__(self):
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the fork server starts, which imports torch once for all of them
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["kdcore.measure"])
+        self.context.set_forkserver_preload(["kdcore.measure.outputs"])
         self.used = []  # (pool of one process, its latest job)
 
     def submit(self, function, *arguments):

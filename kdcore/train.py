@@ -21,7 +21,7 @@ from kdcore import losses, models, store
 from kdcore.data import dealt, load
 from kdcore.provenance import provenance
 from kdcore.spec import Inputs, Optim, Spec, reads_text
-from kdcore.views import BLOCK, batch_view, epoch_view, large, normalise, permutation, size, still
+from kdcore.data.views import BLOCK, batch_view, epoch_view, large, normalise, permutation, size, still
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
 CHUNK = 2048  # images at a time whose logits are recorded; a multiple of every batch in `forward`

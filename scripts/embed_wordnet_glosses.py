@@ -7,7 +7,7 @@ both give the same files. A gloss is what stands before the first example senten
 TARGET is by default kdcore/datasets/wordnet_glosses. Written there: train.tsv.gz and test.tsv.gz with lines "category, gloss", tab between,
 and sha256.json, the sha256 of each unpacked file. The licence text beside them is kept by hand.
 
-Of the categories with the most glosses, every sequence of words (kdcore.text.words, without a limit) is taken once, at its first place; one
+Of the categories with the most glosses, every sequence of words (kdcore.data.text.words, without a limit) is taken once, at its first place; one
 that occurs in two of these categories is left out. What remains is put into an order drawn by Philox words: first the training part, then
 the test part. So classes keep their natural shares up to chance, and no two of the 25,000 glosses have the same words.
 """
@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from kdcore.data import permutation
-from kdcore.text import words
+from kdcore.data.text import words
 
 HERE = Path(__file__).resolve().parent.parent / "kdcore" / "datasets" / "wordnet_glosses"
 GLOSSES = 0x6B64_676C_6F73  # first key word of the Philox stream, as those in kdcore/data.py

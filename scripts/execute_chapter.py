@@ -25,7 +25,7 @@ import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill.cli import papermill as command_line
 
-from kdcore.chapter import ParameterError
+from kdcore.book.chapter import ParameterError
 
 from kdcore.folders import named
 

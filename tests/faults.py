@@ -31,7 +31,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
 
-from kdcore import chapter, data, results, store, sweep, train as tr  # noqa: E402
+from kdcore import data, results, store, sweep, train as tr  # noqa: E402
+from kdcore.book import chapter
 from small import STRONG, spec  # noqa: E402
 
 REAL = 40

@@ -12,7 +12,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import kd_api
 
-MODULES = sorted(path.stem for path in (ROOT / "kdcore").glob("[a-z]*.py"))
+def name_of(path):
+    parts = path.relative_to(ROOT / "kdcore").with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = sorted(name for path in (ROOT / "kdcore").rglob("*.py") if (name := name_of(path)) and not name.startswith("_"))
 
 
 def listed():
@@ -26,7 +31,7 @@ def test_every_module_is_on_the_page_once():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_everything_public_has_a_docstring(module):
-    tree = ast.parse((ROOT / "kdcore" / f"{module}.py").read_text())
+    tree = ast.parse(kd_api.source_of(module).read_text())
     assert ast.get_docstring(tree)
     assert [d.name for d in kd_api.public(tree.body) if not ast.get_docstring(d)] == []
 
@@ -66,7 +71,7 @@ def words(text):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_word_of_a_docstring_is_lost(module):
-    tree = ast.parse((ROOT / "kdcore" / f"{module}.py").read_text())
+    tree = ast.parse(kd_api.source_of(module).read_text())
     for docstring in filter(None, map(ast.get_docstring, [tree, *kd_api.public(tree.body)])):
         assert words(" ".join(text for _, text in shown(docstring))) == words(docstring)
 

@@ -13,7 +13,7 @@ from scipy.spatial.distance import jaccard
 from scipy.stats import spearmanr
 from torch.nn.functional import conv2d, interpolate
 
-from kdcore import attention as A
+from kdcore.metrics import saliency as A
 from kdcore import models
 import timm  # noqa: E402  (kdcore first: timm and grad-cam import torchvision)
 from pytorch_grad_cam import GradCAM  # noqa: E402

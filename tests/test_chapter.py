@@ -21,7 +21,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from papermill.cli import papermill as papermill_command
 from pydantic import AfterValidator, Field, model_validator
 
-from kdcore import chapter, claims, data, settings
+from kdcore import data
+from kdcore.book import chapter, claims, settings
 from kdcore.stats import Interval
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ strengths: list = [0.0, 0.5]  # augmentation strengths
 READ = """\
 from typing import Literal
 from pydantic import Field
-from kdcore import chapter
+from kdcore.book import chapter
 class Parameters(chapter.Parameters):
     dataset: chapter.ImageDataset
     student: chapter.ModelName
@@ -230,7 +231,7 @@ def test_what_is_not_written_here_is_shown_as_it_is(text):
 
 
 def test_import_is_light():
-    code = "import sys, kdcore.chapter; print([m for m in ('torch', 'timm', 'pandas', 'sklearn') if m in sys.modules])"
+    code = "import sys, kdcore.book.chapter; print([m for m in ('torch', 'timm', 'pandas', 'sklearn') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 

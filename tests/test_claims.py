@@ -10,7 +10,8 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from kdcore import chapter, claims, stats
+from kdcore import stats
+from kdcore.book import chapter, claims
 from kdcore.stats import Interval
 
 ROOT = claims.FILE.parents[1]
@@ -32,7 +33,7 @@ def test_every_claim_names_a_chapter_and_a_figure_of_it():
         notebook = nbformat.read(ROOT / "notebooks" / f"{claim.chapter}.ipynb", as_version=4)
         figures = {cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in notebook.cells}
         assert claim.figure is None or claim.figure in figures, claim.id
-        said = f'"{claim.id}"', f'f"{claim.id.partition("-")[0]}-{{name}}"'  # by its name, or as one of kdcore.contrasts.primary
+        said = f'"{claim.id}"', f'f"{claim.id.partition("-")[0]}-{{name}}"'  # by its name, or as one of kdcore.book.contrasts.primary
         assert any(word in cell.source for cell in notebook.cells for word in said), claim.id
 
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdcore import confidence as c
-from kdcore import eigen
+from kdcore.metrics import tilt as c
+from kdcore.metrics import eigen
 
 few = settings(max_examples=40, deadline=None)
 logits = arrays(np.float64, (5, 4), elements=st.floats(-8, 8))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import attention as A
-from kdcore import confidence as C
-from kdcore import eigen as E
+from kdcore.metrics import saliency as A
+from kdcore.metrics import tilt as C
+from kdcore.metrics import eigen as E
 from kdcore import losses as L
 from kdcore import metrics as M
 from kdcore import stats as S

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdcore import claims, contrasts
+from kdcore.book import claims, contrasts
 
 TEACHERS = {"ww": 0.0, "ws": 1.0, "ss": 3.0}
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from kdcore import eigen
+from kdcore.metrics import eigen
 
 times = st.floats(1e-3, 1e3)
 rates = st.floats(1e-4, 1e2)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
-from kdcore import figures
+from kdcore.book import figures
 
 PAGES = {"light": "#ffffff", "dark": "#14181e"}
 

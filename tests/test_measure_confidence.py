@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdcore import measure_confidence as mc
+from kdcore.measure import confidence as mc
 from kdcore import metrics
-from kdcore.confidence import log_odds
+from kdcore.metrics.tilt import log_odds
 from kdcore.data import load
 from kdcore.measure import EVALUATION_SEED
-from kdcore.settings import Setting, rerun, student, teacher, third
+from kdcore.book.settings import Setting, student, teacher
+from kdcore.design import rerun, third
 from kdcore.spec import Inputs
 from kdcore.train import logits
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import eigen, measure_eigen
+from kdcore.measure import trajectories
+from kdcore.metrics import eigen
 from kdcore.spec import Data, Distill, Optim, Spec, View
 from kdcore.train import fit, network
 
@@ -39,7 +40,7 @@ def filters(lam, records, every, decay=0.0):
 def test_linear_models_move_along_the_closed_forms(model, decay, weight):
     teacher = one_hot(model, weight_decay=decay)
     run = student(teacher, weight=weight)
-    a, b = (measure_eigen.recorded(s, 5, teacher) for s in (teacher, run))
+    a, b = (trajectories.recorded(s, 5, teacher) for s in (teacher, run))
     lam = a["layer 1 eigenvalues"]
     assert lam[0] == pytest.approx(1, abs=1e-5) and (np.diff(lam) < 0).all() and a["layer 1"].shape == (13, 8)
     g = filters(lam, 13, 5, decay)
@@ -51,54 +52,54 @@ def test_linear_models_move_along_the_closed_forms(model, decay, weight):
 
 def test_every_pair_of_an_early_stopped_teacher_lies_below_and_reverses_late_with_labels_in_the_target():
     teacher = one_hot("relu-features-80")
-    pure = measure_eigen.trajectories(student(teacher), 5, False, 1)
+    pure = trajectories.trajectories(student(teacher), 5, False, 1)
     assert (pure["below student layer 1"], pure["points student layer 1"], pure["unmatched student layer 1"]) == (1, 1, 0)
     assert pure["decided student layer 1"] + pure["ties student layer 1"] == 28 and pure["ratio student layer 1"] < 0.9
-    mixed = measure_eigen.trajectories(student(teacher, longer=10, weight=0.5), 5, False, 10)
+    mixed = trajectories.trajectories(student(teacher, longer=10, weight=0.5), 5, False, 10)
     assert mixed["below late layer 1"] == 0 and mixed["decided late layer 1"] > 5
-    late = measure_eigen.trajectories(student(teacher, longer=10), 5, False, 10)
+    late = trajectories.trajectories(student(teacher, longer=10), 5, False, 10)
     assert late["below late layer 1"] == 1 and late["decided late layer 1"] > 5
 
 
 def test_the_longer_the_teacher_has_trained_the_nearer_is_its_student_to_the_one_hot_curve():
     teachers = one_hot("relu-features-80"), one_hot("relu-features-80", steps=500, lr=0.9)
-    early, late = (measure_eigen.trajectories(student(teacher, longer=1), 5, False, 1) for teacher in teachers)
+    early, late = (trajectories.trajectories(student(teacher, longer=1), 5, False, 1) for teacher in teachers)
     assert early["ratio student layer 1"] < 0.8 and 0.95 < late["ratio student layer 1"] < 1
     assert early["ties student layer 1"] < late["ties student layer 1"]
 
 
 @pytest.mark.parametrize("model", ["linear", "relu-features-80"])
 def test_with_cross_entropy_most_pairs_of_linear_models_lie_below(model):
-    row = measure_eigen.trajectories(student(one_hot(model, steps=100, loss="cross-entropy", lr=0.5)), 5, False, 1)
+    row = trajectories.trajectories(student(one_hot(model, steps=100, loss="cross-entropy", lr=0.5)), 5, False, 1)
     assert row["below student layer 1"] >= 0.8
 
 
 def test_most_pairs_of_the_first_layer_of_small_networks_lie_below():
     runs = [student(one_hot("mlp-32-centred", 200, "cross-entropy", lr=0.3), longer=1), student(one_hot("mlp-32-centred", 200, "squared"), longer=1),
             student(one_hot("mlp-32-centred", 300, "cross-entropy", 40, 0.1), longer=1, temperature=4.0)]
-    assert np.mean([measure_eigen.trajectories(run, 5, False, 1)["below student layer 1"] for run in runs]) >= 0.75
+    assert np.mean([trajectories.trajectories(run, 5, False, 1)["below student layer 1"] for run in runs]) >= 0.75
 
 
 @pytest.mark.parametrize("model, dims", [("mlp-48-16", [64, 48, 16]), ("cnn-4-plain", [25, 36, 72, 16])])
 def test_directions_are_those_of_the_layers_inputs(model, dims):
     spec = one_hot(model, loss="cross-entropy")
-    bases = measure_eigen.bases(spec)
+    bases = trajectories.bases(spec)
     assert [v.shape[0] for _, v in bases.values()] == dims
-    for name, layer in measure_eigen.layers(network(spec)).items():
+    for name, layer in trajectories.layers(network(spec)).items():
         values, vectors = bases[name]
         assert vectors.T @ vectors == pytest.approx(np.eye(len(values)), abs=1e-9) and (np.diff(values) <= 0).all()
         x = torch.randn(3, 1, 8, 8) if name == "layer 1" else None
         if x is not None and layer.weight.ndim == 4:  # filters times patches are the convolution
-            rows = measure_eigen.unfolded(layer, x) @ layer.weight.flatten(1).T
+            rows = trajectories.unfolded(layer, x) @ layer.weight.flatten(1).T
             assert torch.allclose(rows.reshape(3, -1, len(layer.weight)).transpose(1, 2), (layer(x) - layer.bias[:, None, None]).flatten(2), atol=1e-5)
 
 
 def test_records_are_displacements_along_the_directions():
     spec = one_hot("mlp-16", steps=12, loss="cross-entropy", batch_size=40, lr=0.1)
-    got = measure_eigen.recorded(spec, 4, spec)
+    got = trajectories.recorded(spec, 4, spec)
     state, _, _ = fit(spec)
-    start, end = (measure_eigen.layers(network(spec, s)) for s in (None, state))
-    for name, (_, vectors) in measure_eigen.bases(spec).items():
+    start, end = (trajectories.layers(network(spec, s)) for s in (None, state))
+    for name, (_, vectors) in trajectories.bases(spec).items():
         moved = (end[name].weight - start[name].weight).detach().double().numpy()
         assert got[name].shape[0] == 4 and (got[name][0] == 0).all()
         assert got[name][-1] == pytest.approx(np.linalg.norm(moved @ vectors, axis=0), rel=1e-3, abs=1e-6)
@@ -109,22 +110,22 @@ def test_records_are_displacements_along_the_directions():
 
 def test_student_and_controls_differ_from_the_teacher_in_what_they_are_about():
     run = student(one_hot("mlp-16", steps=12, loss="cross-entropy", batch_size=40))
-    teacher, others = run.teachers[0], measure_eigen.controls(run)
+    teacher, others = run.teachers[0], trajectories.controls(run)
     assert (run.model_seed, run.order_seed) == (teacher.model_seed, teacher.order_seed)
     assert others["order"].model_seed == teacher.model_seed and others["order"].order_seed != teacher.order_seed
     assert others["start"].model_seed != teacher.model_seed and others["start"].distill is None
     assert others["student, start"].teachers == run.teachers and others["student, start"].model_seed == others["start"].model_seed
-    assert list(measure_eigen.controls(student(one_hot("mlp-16")))) == ["start", "student, start"]  # full batches have no order
+    assert list(trajectories.controls(student(one_hot("mlp-16")))) == ["start", "student, start"]  # full batches have no order
 
 
 def test_a_row_holds_each_run_and_layer():
     run = student(one_hot("mlp-16", steps=24, loss="cross-entropy", batch_size=40, lr=0.1), longer=1)
-    row = measure_eigen.trajectories(run, 3, True, 1)
+    row = trajectories.trajectories(run, 3, True, 1)
     for at in ("student layer 1", "order layer 1", "start layer 1", "student, start layer 1", "late layer 1"):
         assert row[f"decided {at}"] + row[f"ties {at}"] + row[f"unmatched {at}"] == 28
     assert 0 <= row["below student layer 2"] <= 1 and 0 <= row["below order layer 2"] <= 1
     assert "below start layer 2" not in row
-    shown = measure_eigen.paths(run, 3, 1)
+    shown = trajectories.paths(run, 3, 1)
     assert set(shown) == {f"{name} layer {k}" for name in ("one-hot", "student", "eigenvalues") for k in (1, 2)}
-    assert len(shown["student layer 1"]) <= measure_eigen.SHOWN and np.shape(shown["student layer 1"])[1] == len(shown["eigenvalues layer 1"]) == 8
-    assert shown["student layer 2"][-1] == pytest.approx(measure_eigen.recorded(run, 3, run.teachers[0])["layer 2"][-1], rel=1e-3)
+    assert len(shown["student layer 1"]) <= trajectories.SHOWN and np.shape(shown["student layer 1"])[1] == len(shown["eigenvalues layer 1"]) == 8
+    assert shown["student layer 2"][-1] == pytest.approx(trajectories.recorded(run, 3, run.teachers[0])["layer 2"][-1], rel=1e-3)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import measure_gain, settings
+from kdcore.book import settings
+from kdcore.measure import gain
 from kdcore.data import load
 from kdcore.measure import clean, recorded
-from kdcore.settings import Setting
+from kdcore.book.settings import Setting
 from kdcore.spec import Switch
 
 S = Setting(name="digits", dataset="digits", n_train=400, n_test=500, label_noise=0.3, teacher="cnn-8", student="cnn-8", teacher_epochs=30, epochs=30,
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("own_store")
 
 
 def gain(spec):
-    return measure_gain.gain(spec)
+    return gain.gain(spec)
 
 
 def test_every_number_is_what_a_count_gives():

@@ -13,7 +13,7 @@ from kdcore import models, train as tr
 from kdcore.data import load
 from kdcore.spec import MODELS, Data, Distill, Inputs, Optim, Spec, Switch, View
 from kdcore.train import fit, logits, train
-from kdcore.views import epoch_view, normalise
+from kdcore.data.views import epoch_view, normalise
 
 CLEAN = View(name="clean", strength=0.0)
 IMAGES = ("linear", "linear-raw", "relu-features-40", "relu-features-40-raw", "mlp-12", "mlp-12-8", "mlp-12-centred", "cnn-4", "cnn-4-plain", "cifar-resnet-20")

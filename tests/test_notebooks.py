@@ -9,7 +9,8 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from kdcore import chapter, data
+from kdcore import data
+from kdcore.book import chapter
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -99,7 +100,7 @@ def test_presets_fit(path, monkeypatch):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_tables_are_written_by_one_function_and_hold_no_signed_zero(path):
-    """kdcore.chapter.markdown: missing values, zeros and names of metrics are the same in every table; stored outputs are what it writes."""
+    """kdcore.book.chapter.markdown: missing values, zeros and names of metrics are the same in every table; stored outputs are what it writes."""
     nb = nbformat.read(path, as_version=4)
     assert [cell.source for cell in nb.cells if cell.cell_type == "code" and ".to_markdown(" in cell.source] == []
     shown = [output.data["text/markdown"] for cell in nb.cells for output in cell.get("outputs", []) if "text/markdown" in output.get("data", {})]

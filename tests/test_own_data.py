@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdcore import data, own_data, settings, text, trials
+from kdcore import data
+from kdcore.book import settings, trials
+from kdcore.data import own, text
 from kdcore.spec import Data
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
-    monkeypatch.setattr(own_data, "_seen", own_data._seen.__wrapped__)  # a change is seen at once, and not once a minute
+    monkeypatch.setattr(own, "_seen", own._seen.__wrapped__)  # a change is seen at once, and not once a minute
     return tmp_path
 
 
@@ -131,20 +133,20 @@ def test_a_photograph_stands_upright(tmp_path):
     exif[0x0112] = 6  # the camera was turned by 90 degrees
     image = Image.new("RGB", (40, 20), "red")
     image.save(tmp_path / "x.jpg", exif=exif)
-    assert own_data.opened(tmp_path / "x.jpg", "").size == (20, 40)
+    assert own.opened(tmp_path / "x.jpg", "").size == (20, 40)
 
 
 def test_a_set_that_changes_while_it_is_read_is_not_used(root, monkeypatch):
     write_folder(root)
     examples = Data(**data.identity("folder:pets", 8), n_train=4, n_test=2, seed=0)
-    pictures = own_data.pictures
+    pictures = own.pictures
 
     def meanwhile(*arguments):
         found = pictures(*arguments)
         Image.fromarray(colours(1, seed=77)[0]).save(root / "pets" / "train" / "cat" / "0.png")
         return found
 
-    monkeypatch.setattr(own_data, "pictures", meanwhile)
+    monkeypatch.setattr(own, "pictures", meanwhile)
     refused(["was changed while it was read"], data.load, examples)
 
 
@@ -165,7 +167,7 @@ def test_sixteen_bits_are_scaled_and_unknown_ranges_refused(root):
     write_folder(root, grey=True)
     deep = root / "pets" / "train" / "cat" / "8.png"
     Image.fromarray((np.arange(400, dtype=np.uint16).reshape(20, 20) * 160)).save(deep)
-    assert np.abs(np.asarray(own_data.opened(deep, "")).astype(int).ravel() - np.arange(400) * 160 * 255 / 65535).max() <= 0.5
+    assert np.abs(np.asarray(own.opened(deep, "")).astype(int).ravel() - np.arange(400) * 160 * 255 / 65535).max() <= 0.5
     assert load("folder:pets", 8).train_x.shape == (11, 1, 8, 8)
     floating = root / "pets" / "train" / "cat" / "8.tif"
     Image.fromarray(np.linspace(0, 1e6, 400, dtype=np.float32).reshape(20, 20)).save(floating)
@@ -180,7 +182,7 @@ def test_sixteen_bits_are_scaled_and_unknown_ranges_refused(root):
 def test_other_modes_become_grey_or_colour(tmp_path, mode, colour, expected):
     file = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     Image.new(mode, (4, 4), colour).save(file)
-    image = own_data.opened(file, "")
+    image = own.opened(file, "")
     assert image.mode == ("L" if mode in ("1", "LA") else "RGB")
     assert expected is None or image.getpixel((1, 1)) == expected
 
@@ -218,8 +220,8 @@ def test_size_is_for_pictures_of_ones_own(root):
 
 def test_pictures_beyond_the_memory_are_refused_before_they_are_read(root, monkeypatch):
     write_folder(root)
-    monkeypatch.setattr(own_data, "MOST_BYTES", 1000)
-    monkeypatch.setattr(own_data, "opened", None)
+    monkeypatch.setattr(own, "MOST_BYTES", 1000)
+    monkeypatch.setattr(own, "opened", None)
     refused(["14 pictures", "smaller size"], load, "folder:pets", 64)
 
 
@@ -360,7 +362,7 @@ def test_counting_examples_needs_neither_files_nor_reading(tmp_path, monkeypatch
     monkeypatch.delenv("KDCORE_DATA", raising=False)
     monkeypatch.setattr(data, "load", None)
     assert data.available(Data(name="cifar100", n_train=5000, n_test=None, seed=0)) == (5000, 10_000)
-    monkeypatch.setattr(own_data, "opened", None)
+    monkeypatch.setattr(own, "opened", None)
     write_folder(tmp_path)
     monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
     assert data.available(Data(**data.identity("folder:pets", 8), n_train=None, n_test=None, seed=0)) == (10, 4)

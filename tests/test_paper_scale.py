@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from kdcore import data, losses, models, train as tr, views
+from kdcore import data, losses, models, train as tr
+from kdcore.data import views
 from kdcore.spec import Data, Distill, Inputs, Optim, Spec, View
 from kdcore.train import fit, learning_rate, logits
 

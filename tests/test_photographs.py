@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import attention, measure_attention, photographs
+from kdcore.data import photographs
+from kdcore.measure import attention
+from kdcore.metrics import saliency
 from kdcore.train import frozen, train
-from kdcore.views import normalise
+from kdcore.data.views import normalise
 from small import pair
 
 
@@ -34,16 +36,16 @@ def test_portraits_are_the_maps_of_the_predicted_class_and_the_shifted_head_pred
     frozen.cache_clear()
     spec = pair()
     train(spec)
-    row = measure_attention.portraits(spec)
+    row = attention.portraits(spec)
     assert all(all(row[f"kept {name}"]) for name in ("T1", "T2", "S"))
-    data, net = measure_attention.load(spec.data), frozen(spec)
+    data, net = attention.load(spec.data), frozen(spec)
     x = normalise(torch.from_numpy(photographs.reduced(1, 8, 8)), data.mean, data.std)
-    f, weight, bias, z = attention.features(net, x)
+    f, weight, bias, z = saliency.features(net, x)
     assert row["predicted S"] == [data.classes[c] for c in z.argmax(1)]
     assert row["probability S"] == pytest.approx(z.softmax(1).max(1).values.tolist(), abs=1e-4)
-    assert np.array(row["label S"]) == pytest.approx(attention.rescale(attention.cam(f, weight, z.argmax(1))).numpy(), rel=1e-3, abs=1e-3)
+    assert np.array(row["label S"]) == pytest.approx(saliency.rescale(saliency.cam(f, weight, z.argmax(1))).numpy(), rel=1e-3, abs=1e-3)
     ends = [np.array(row[f"{kind} S"]) for kind in ("sum", "sum of the shifted head")]
     shift = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(spec.model_seed)) * weight.std()
-    halfway = attention.cam_sum(f, weight + shift / 2, bias).numpy()
+    halfway = saliency.cam_sum(f, weight + shift / 2, bias).numpy()
     assert (ends[0] + ends[1]) / 2 == pytest.approx(halfway, rel=2e-3, abs=2e-2)
     assert np.abs(ends[0] - ends[1]).max() > 0.1 * np.abs(ends[0]).max()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas
 import pytest
 
-from kdcore import chapter, provenance
+from kdcore import provenance
+from kdcore.book import chapter
 
 ROOT = Path(__file__).parents[1]
 

@@ -184,11 +184,11 @@ def test_line_for_colab_names_an_extra_that_exists():
 
 
 def test_extra_of_the_notebooks_has_what_they_import():
-    """Every module that a notebook or kdcore.chapter imports comes with kdcore's dependencies, the extra `notebook`, or Jupyter."""
+    """Every module that a notebook or kdcore.book.chapter imports comes with kdcore's dependencies, the extra `notebook`, or Jupyter."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"] + project["optional-dependencies"]["notebook"]]
     provided = {name for name, packages in importlib.metadata.packages_distributions().items() if {package.lower() for package in packages} & set(wanted)}
-    text = "\n".join(path.read_text() for path in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "kdcore").glob("*.py")])
+    text = "\n".join(path.read_text() for path in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "kdcore").rglob("*.py")])
     imported = set(re.findall(r'(?m)^\s*"?(?:from|import) (\w+)[\w.]*(?: import| as|\\n|",?$|$)', text))
     assert imported - provided - set(sys.stdlib_module_names) <= {"IPython", "kdcore", "__future__"}
 

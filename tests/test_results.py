@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import chapter, measure, results, store, trials
+from kdcore import results, store
+from kdcore.book import chapter, trials
+from kdcore.measure import outputs
 from kdcore.spec import View
 from small import STRONG, WEAK, spec
 
@@ -266,8 +268,8 @@ def test_nothing_is_trained_where_that_is_forbidden(monkeypatch, tmp_path):
     monkeypatch.setenv("KDCORE_TRAIN", "0")
     monkeypatch.setattr(results, "sweep", None)
     with pytest.raises(results.NotPublished, match="1 of 1 rows of recall.*KDCORE_TRAIN = 0.*resnet-8-16-32 on digits"):
-        results.collect(measure.recall, [spec()])
-    assert results.stored(measure.recall, [spec()]) is None
+        results.collect(outputs.recall, [spec()])
+    assert results.stored(outputs.recall, [spec()]) is None
 
 
 def test_published_rows_of_the_trials_are_found_by_their_keys(monkeypatch):
@@ -278,5 +280,5 @@ def test_published_rows_of_the_trials_are_found_by_their_keys(monkeypatch):
     monkeypatch.chdir(ROOT)
     views = trials.views(p)
     specs = [trials.student(p, seed, view, trials.named(p, seed, pair)) for seed in p.all_seeds for view in views.values() for pair in trials.PAIRS]
-    rows = results.stored(measure.model, specs, weak=views["w"], strong=views["s"], draws=p.draws)
+    rows = results.stored(outputs.model, specs, weak=views["w"], strong=views["s"], draws=p.draws)
     assert len(rows) == 160 and rows["accuracy test clean"].between(0.7, 0.9).all()

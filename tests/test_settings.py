@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from kdcore import parameters, settings
+from kdcore.book import parameters, settings
+from kdcore import design
 from kdcore.spec import Switch
 
 IMAGES = settings.Setting(name="images", dataset="digits", n_train=200, n_test=100, label_noise=0.2, **settings.USUAL["images"])
@@ -23,7 +24,7 @@ def main(**changes):
 
 def test_models_of_a_seed_share_examples_and_labels_and_nothing_else_but_what_is_said():
     student = settings.student(IMAGES, 5, 4.0)
-    one_hot, teacher, rerun, third = settings.one_hot(IMAGES, 5), settings.teacher(IMAGES, 5), settings.rerun(student), settings.third(student)
+    one_hot, teacher, rerun, third = settings.one_hot(IMAGES, 5), settings.teacher(IMAGES, 5), design.rerun(student), design.third(student)
     assert {s.data for s in (student, one_hot, teacher, rerun, third)} == {student.data} and student.data.label_seed == 5
     assert student.teachers == (teacher,) and len({s.model_seed for s in (student, teacher, rerun, third)}) == 4
     assert one_hot == student.model_copy(update={"distill": None})
@@ -95,7 +96,7 @@ def test_a_wrong_entry_is_named_in_a_few_words():
 
 
 def test_a_refusal_needs_no_torch():
-    code = ("import sys; sys.path.insert(0, 'tests')\nfrom test_settings import *\nfrom kdcore import trials\n"
+    code = ("import sys; sys.path.insert(0, 'tests')\nfrom test_settings import *\nfrom kdcore.book import trials\n"
             "for wrong in (dict(temperature=1e300), dict(epochs=10**12), dict(n_train=None, batch_size=2000), dict(student='mlp-0')):\n"
             "    try:\n        main(**wrong)\n    except parameters.ParameterError as error:\n        print(error)\n"
             "sys.exit('torch' in sys.modules)")

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdcore import data, text
+from kdcore import data
+from kdcore.data import text
 from kdcore.spec import Data
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdcore import confidence, eigen
+from kdcore.metrics import eigen, tilt
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "book" / "_assets"
@@ -51,9 +51,9 @@ def test_numbers_are_those_of_the_closed_forms(visit):
         teacher, student = eigen.gradient_flow(LAM, T), eigen.rounds(LAM, t, T)
         assert got["teacher"] == pytest.approx(teacher, abs=1e-12) and got["student"] == pytest.approx(student, abs=1e-12)
         assert got["oneHot"] == pytest.approx(float(eigen.gradient_flow(1.0, eigen.effective_time(4.0, t, T))), abs=1e-9)
-        (clean, wrong), (clean_, wrong_) = confidence.toy_margins(r, *teacher), confidence.toy_margins(r, *student)
+        (clean, wrong), (clean_, wrong_) = tilt.toy_margins(r, *teacher), tilt.toy_margins(r, *student)
         assert (got["clean"], got["wrong"]) == (pytest.approx([clean, clean_]), pytest.approx([wrong, wrong_]))
-        assert got["slope"] == pytest.approx(float(confidence.toy_slope(r, teacher, student)), rel=1e-9)
+        assert got["slope"] == pytest.approx(float(tilt.toy_slope(r, teacher, student)), rel=1e-9)
         assert got["sign"] == (1 if wrong > 0 else -1)
     assert faults == []
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from kdcore import models, store, train as tr, views
+from kdcore import models, store, train as tr
+from kdcore.data import views
 from kdcore.data import dealt
-from kdcore.measure import EVALUATION_SEED, model as measure_model
+from kdcore.measure import EVALUATION_SEED
+from kdcore.measure.outputs import model as measure_model
 from kdcore.spec import MODELS, Inputs, Optim, View
 from kdcore.train import TrainingDiverged, fit, frozen, learning_rate, logits, train
 from small import STRONG, WEAK, pair, spec

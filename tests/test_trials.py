@@ -4,7 +4,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from kdcore import trials
+from kdcore.book import trials
 from kdcore.spec import Spec
 
 QUICK = dict(

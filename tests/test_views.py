@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from kdcore import augment, views
+from kdcore.data import augment, views
 from kdcore._torchvision import torchvision
 from kdcore.data import load
 from kdcore.spec import Data, View

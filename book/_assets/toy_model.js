@@ -1,5 +1,5 @@
 // The toy model that ties bias to confidence, live. Containers: <div class="kd-toy">still picture</div>.
-// Closed forms as in kdcore.eigen and kdcore.confidence; tests/test_toy_model.py compares the numbers.
+// Closed forms as in kdcore.metrics.eigen and kdcore.metrics.tilt; tests/test_toy_model.py compares the numbers.
 (() => {
   const SHARED = 4, PRIVATE = 1; // eigenvalues: the direction all examples share, and each example's own
   const filter = (lam, ...times) => times.reduce((g, time) => g * -Math.expm1(-lam * time), 1);

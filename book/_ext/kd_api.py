@@ -144,6 +144,12 @@ def fields(definition, comments):
     return [nodes.bullet_list("", *items, classes=["simple"])] if items else []
 
 
+def source_of(name):
+    """The file of a module or package, "metrics.eigen"."""
+    path = KDCORE.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 class KdApi(SphinxDirective):
     has_content = True
 
@@ -151,13 +157,13 @@ class KdApi(SphinxDirective):
         return [self.section(name) for line in self.content for name in line.split()]
 
     def section(self, name):
-        path = KDCORE / f"{name}.py"
+        path = source_of(name)
         self.env.note_dependency(str(path))
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source)
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-        label = f"kdcore-{name}".replace("_", "-")
+        label = f"kdcore-{name}".replace("_", "-").replace(".", "-")
         section = nodes.section("", nodes.title("", f"kdcore.{name}"), *rendered(ast.get_docstring(tree) or ""), ids=[label], names=[label])
         section += [self.entry(d, f"kdcore.{name}.", "", comments) for d in public(tree.body)]
         self.env.get_domain("std").note_hyperlink_target(label, self.env.docname, label, f"kdcore.{name}")

@@ -25,7 +25,7 @@ def use_vendored_scripts(app, config):
 
 
 def describe_figures(app, doctree):
-    """Give each image of a figure made by kdcore.figures the text alternative that its <title> holds.
+    """Give each image of a figure made by kdcore.book.figures the text alternative that its <title> holds.
 
     The class dark-light tells the theme that the image is legible on a dark page as it is.
     """
@@ -40,7 +40,7 @@ def describe_figures(app, doctree):
 
 
 def tables_of_figures(path):
-    """{label of a figure: CSV} of a notebook whose figures bring their numbers (kdcore.figures); {} for other pages."""
+    """{label of a figure: CSV} of a notebook whose figures bring their numbers (kdcore.book.figures); {} for other pages."""
     if Path(path).suffix != ".ipynb":
         return {}
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]

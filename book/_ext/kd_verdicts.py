@@ -1,6 +1,6 @@
 """The directive {verdicts}: the claims of one paper counted and as a short table, from book/results/verdicts.json."""
 from docutils import nodes
-from kdcore import claims
+from kdcore.book import claims
 from sphinx.util.docutils import SphinxDirective
 
 FILE = claims.PUBLISHED

@@ -9,10 +9,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from kdcore import data
-from kdcore.parameters import DatasetName, ModelName, Name, Parameters, Pixels, one_batch, size_of_own_pictures
+from kdcore.book.parameters import DatasetName, ModelName, Name, Parameters, Pixels, one_batch, size_of_own_pictures
+from kdcore.design import APART
 from kdcore.spec import Data, Distill, Epochs, Optim, Spec, Switch, Temperature, View, reads_text
 
-APART = 1_000_000  # between the seeds of the models of one seed: student 0, teacher 1, rerun 2, third 3
 CLEAN = View(name="clean", strength=0.0)
 
 
@@ -80,18 +80,6 @@ def student(s: Setting, seed: int, temperature: float, weight: float = 1.0, swit
     d = Distill(teachers=(taught_by,), temperature=temperature, ce_weight=round(1 - weight, 6), kd_weight=weight, zscore=False, teacher_mode="eval",
                 switch=switch)
     return _run(s, seed, 0, s.student, s.epochs, d)
-
-
-def rerun(distilled: Spec) -> Spec:
-    """The control of a student: its network and training on the labels alone, other initial weights and order than student and teacher."""
-    run = distilled.model_seed + 2 * APART
-    return distilled.model_copy(update={"distill": None, "model_seed": run, "order_seed": run})
-
-
-def third(distilled: Spec) -> Spec:
-    """A model like the teacher, trained on the labels alone and independent of all others: it picks classes and quartiles for both sides."""
-    run = distilled.model_seed + 3 * APART
-    return distilled.teachers[0].model_copy(update={"model_seed": run, "order_seed": run})
 
 
 # ------------------------------------------------------------------------------------------- what a chapter's parameters say

@@ -1,5 +1,4 @@
-"""Measurements of how a student's weights move along the eigendirections of its layers' inputs, against its teacher's. As in kdcore.measure,
-`version` is raised when a definition changes."""
+"""Measurements of how a student's weights move along the eigendirections of its layers' inputs, against its teacher's."""
 
 import hashlib
 from functools import lru_cache
@@ -8,12 +7,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdcore import eigen, store
+from kdcore import store
+from kdcore.metrics import eigen
 from kdcore.data import load
-from kdcore.settings import APART
+from kdcore.design import APART, teacher_continued
+from kdcore.measure import measurement
 from kdcore.spec import Spec
 from kdcore.train import device, fit, network, train
-from kdcore.views import epoch_view, normalise
+from kdcore.data.views import epoch_view, normalise
 
 PLACES = (0, 2, 5, 10, 16, 24, 32, 45)  # directions that are followed, 28 pairs; of a layer with fewer than 46, as many spread in proportion
 ROWS = 20_000  # patches that a convolution's directions are computed from, at most
@@ -79,12 +80,6 @@ def recorded(spec: Spec, every: int, basis_of: Spec) -> dict[str, np.ndarray]:
     return store.once("trajectories", key, make).arrays
 
 
-def one_hot(spec: Spec, continued: int) -> Spec:
-    """The teacher's training, or the same continued to so many times its epochs (with a constant learning rate it only goes on)."""
-    teacher = spec.teachers[0]
-    return teacher.model_copy(update={"optim": teacher.optim.model_copy(update={"epochs": continued * teacher.optim.epochs})})
-
-
 def controls(spec: Spec) -> dict[str, Spec]:
     """What is compared with the one-hot run beside the student, which shares that run's initial weights and batch order.
 
@@ -98,6 +93,7 @@ def controls(spec: Spec) -> dict[str, Spec]:
     return again | {"start": spec.teachers[0].model_copy(update=other), "student, start": spec.model_copy(update=other)}
 
 
+@measurement(version=1)
 def trajectories(spec: Spec, every: int, control: bool, continued: int) -> dict[str, float]:
     """A student against one-hot training, layer by layer, over the pairs of directions of `eigen.compare`: "<quantity> <run> <layer>".
 
@@ -110,7 +106,7 @@ def trajectories(spec: Spec, every: int, control: bool, continued: int) -> dict[
     """
     teacher = spec.teachers[0]
     row = {f"accuracy {name}": float(train(s).online_accuracy[-1]) for name, s in (("teacher", teacher), ("student", spec))}
-    reference, student = recorded(one_hot(spec, continued), every, teacher), recorded(spec, every, teacher)
+    reference, student = recorded(teacher_continued(spec, continued), every, teacher), recorded(spec, every, teacher)
     runs = {"student": student, "late": {name: path[3 * len(path) // 4 :] for name, path in student.items()}}
     runs |= {name: recorded(other, every, teacher) for name, other in (controls(spec) if control else {}).items()}
     names = [name for name in reference if "eigenvalues" not in name]
@@ -127,20 +123,15 @@ def trajectories(spec: Spec, every: int, control: bool, continued: int) -> dict[
     return {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in row.items()}
 
 
-trajectories.version = 1
-
-
+@measurement(version=1)
 def paths(spec: Spec, every: int, continued: int) -> dict[str, list]:
     """What `trajectories` compares in the first two layers, for plotting: "one-hot layer 1" and "student layer 1" (points, k), thinned to SHOWN records
     that become rarer in proportion to the time, and "eigenvalues layer 1" (k,); likewise layer 2 where there is one. Four digits."""
     teacher, found = spec.teachers[0], {}
-    runs = {"one-hot": recorded(one_hot(spec, continued), every, teacher), "student": recorded(spec, every, teacher)}
+    runs = {"one-hot": recorded(teacher_continued(spec, continued), every, teacher), "student": recorded(spec, every, teacher)}
     for layer in ("layer 1", "layer 2"):
         if layer in runs["student"]:
             found[f"eigenvalues {layer}"] = runs["student"][f"{layer} eigenvalues"]
             for name, run in runs.items():
                 found[f"{name} {layer}"] = run[layer][np.unique(np.geomspace(1, len(run[layer]), SHOWN).round().astype(int)) - 1]
     return {name: np.vectorize(lambda v: float(f"{v:.4g}"))(values).tolist() for name, values in found.items()}
-
-
-paths.version = 1

@@ -15,11 +15,12 @@ import pandas as pd
 import yaml
 from pydantic import Field
 
-from kdcore import chapter, results, stats, store
+from kdcore import results, stats, store
+from kdcore.book import chapter
 from kdcore.spec import Plain
 from kdcore.stats import Interval
 
-PLACES = (Path(__file__).parents[1], Path.cwd(), *Path.cwd().parents)  # this checkout; or, where kdcore is installed without it, the notebook's
+PLACES = (Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents)  # this checkout; or, where kdcore is installed without it, the notebook's
 FILE = next((file for place in PLACES if (file := place / "book" / "claims.yml").is_file()), PLACES[0] / "book" / "claims.yml")
 PUBLISHED = FILE.parent / "results" / "verdicts.json"
 WORDS = get_args(stats.Verdict)

@@ -101,7 +101,7 @@ def toy_eigenvalues(n, shared, private):
     """n shared^2 + private^2 and private^2: the eigenvalues of X X^T in the toy model, once and n - 1 times.
 
     Example i has true class s_i = +-1 and input (shared s_i, private e_i): one direction common to all, one of its own for each. Labels are s_i but for a
-    share of flipped ones. Linear regression by gradient descent on it has the filters of kdcore.eigen: g_top on the first eigenvalue, g_rest on the second.
+    share of flipped ones. Linear regression by gradient descent on it has the filters of kdcore.metrics.eigen: g_top on the first eigenvalue, g_rest on the second.
     """
     n, (shared, private) = whole(n, "n", 1), _finite(shared=shared, private=private)
     return n * shared**2 + private**2, private**2

@@ -4,7 +4,7 @@ Every random choice is read from a table of uniform numbers, row = image, made b
 (aug_seed, epoch). No generator state exists, so any epoch, in any order, in any process, gives the same bits; teachers
 and students that name the same view see the same tensor.
 
-Images are uint8 (N, C, H, W) throughout; what is done to them is in kdcore.augment.
+Images are uint8 (N, C, H, W) throughout; what is done to them is in kdcore.data.augment.
 
 Views of 224 x 224 pixels are Guo et al.'s own, transform by transform. What differs from image to image (crop, flip, rotation,
 colour jitter) is done on single PIL images, as in their code. A data set that is large at this size is augmented batch by batch.
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcore.augment import COLUMNS, FRAME_COLUMNS, augment, autoaugment, cutout, frame, part, randaugment
+from kdcore.data.augment import COLUMNS, FRAME_COLUMNS, augment, autoaugment, cutout, frame, part, randaugment
 from kdcore.data import load, picture
 from kdcore.spec import Data, View, ViewName
 

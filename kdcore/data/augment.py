@@ -1,4 +1,4 @@
-"""Augmentations: pure functions of images and of numbers in [0, 1), which kdcore.views draws.
+"""Augmentations: pure functions of images and of numbers in [0, 1), which kdcore.data.views draws.
 
 Images are uint8 (N, C, H, W); `u` (N, COLUMNS) holds a row of numbers for each image, `v` (FRAME_COLUMNS,) those of a crop.
 Operations are torchvision's own (transforms.v2.functional), called once per group of images that need the same one: several times faster

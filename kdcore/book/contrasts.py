@@ -1,12 +1,12 @@
 """The statistics of claims about trials: functions of a table of runs that return one value per seed, in percentage points unless they say otherwise.
 
-A table of runs has a row for each student, with the columns seed, loss, teachers, view ("Sw", "Ss") and what kdcore.measure.model measured; several
+A table of runs has a row for each student, with the columns seed, loss, teachers, view ("Sw", "Ss") and what kdcore.measure.outputs.model measured; several
 rows with the same four labels are repetitions, and their mean counts. The same function is asked on every data set.
 """
 
 import pandas as pd
 
-from kdcore import trials
+from kdcore.book import trials
 
 
 def quantities(runs: pd.DataFrame) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def gain(runs, against, metric="accuracy"):
 def divergence(maps: pd.DataFrame, kind: str, masks: str = "", pairs=("ws", ("ww", "ss"))) -> pd.Series:
     """Overlap beyond chance of two teachers' maps, IoU: the first pair minus the mean of the others, by seed.
 
-    maps: a row for each seed and pair of teachers, columns of kdcore.measure_attention.attention. kind "sum" is the published class-summed map, "label"
+    maps: a row for each seed and pair of teachers, columns of kdcore.measure.attention.attention. kind "sum" is the published class-summed map, "label"
     the class activation map of the label; masks "matched": of equal area.
     """
     iou, chance = (f"{name} {kind} T clean" for name in (("matched", "matched chance") if masks else ("iou", "chance")))

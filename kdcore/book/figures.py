@@ -13,7 +13,7 @@ import matplotlib
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from . import chapter, figure_data
+from kdcore.book import chapter, figure_data
 
 # Ink is drawn in a colour nobody would choose and becomes a variable in the SVG. 3:1 contrast against both page colours
 # holds for ink and for every named colour; tests/test_figures.py measures it, also as seen with colour-blindness.
@@ -67,7 +67,7 @@ def literal(text: str) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """A finished figure: `svg` is the file's text, `alt` what it shows in one or two sentences, `data` its numbers (kdcore.figure_data)."""
+    """A finished figure: `svg` is the file's text, `alt` what it shows in one or two sentences, `data` its numbers (kdcore.book.figure_data)."""
 
     svg: str
     alt: str
@@ -81,9 +81,9 @@ class Picture:
 def show(fig, alt: str) -> Picture:
     """Close `fig` and return it as one SVG that follows light and dark. `alt` says what the figure shows, for readers who do not see it.
 
-    What is drawn goes along as a table (kdcore.figure_data), a notebook output of its own that the page offers as a download. Axes that
+    What is drawn goes along as a table (kdcore.book.figure_data), a notebook output of its own that the page offers as a download. Axes that
     are switched off (images, attention maps over them) are illustrations and are not in the table; above 400 kB there is none.
-    Numbers in `alt` become those of prose (kdcore.chapter.tidy).
+    Numbers in `alt` become those of prose (kdcore.book.chapter.tidy).
     """
     if not alt.strip():
         raise ValueError("alt is empty: say in a sentence or two what the figure shows")

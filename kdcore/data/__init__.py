@@ -12,8 +12,8 @@
     imagenet_lt         its long-tailed part, 115,846 + 50,000, as the lists ImageNet_LT_train.txt and ImageNet_LT_test.txt in
                         KDCORE_DATA/imagenet say, lines "path label". Guo et al. (2024) validate both on ImageNet_LT_val.txt instead:
                         20,000 images that lie under train/, seen by a teacher of the whole training set. That list is not read here.
-    wordnet_glosses, ag_news, imdb    text as word numbers, the first inside this package: see kdcore/text.py
-    folder:NAME, csv:NAME    your own pictures or texts: see kdcore/own_data.py
+    wordnet_glosses, ag_news, imdb    text as word numbers, the first inside this package: see kdcore/data/text.py
+    folder:NAME, csv:NAME    your own pictures or texts: see kdcore/data/own.py
 
 Nothing is fetched unless the environment says KDCORE_DOWNLOAD=1. CIFAR's own files are Python pickles, and reading a pickle can run code:
 they are read by torchvision's reader, which first compares their md5 with the published ones, and only from a folder that the user named.
@@ -32,14 +32,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdcore import own_data
+from kdcore.data import own
 from kdcore.folders import named
 from kdcore.spec import shorten
 
 TEXT = ("wordnet_glosses", "ag_news", "imdb")
 NAMES = ("digits", "fashion_mnist", "fashion_pairs", "fashion_mnist_full", "cifar10", "cifar100", "imagenet", "imagenet_lt", *TEXT)
-EMBEDDED = Path(__file__).parent / "datasets" / "fashion_mnist"
-GLOSSES = Path(__file__).parent / "datasets" / "wordnet_glosses"
+EMBEDDED = Path(__file__).parents[1] / "datasets" / "fashion_mnist"
+GLOSSES = Path(__file__).parents[1] / "datasets" / "wordnet_glosses"
 
 # Files and folders that must be there: in the package, or else under KDCORE_DATA.
 FILES = {
@@ -119,22 +119,22 @@ def is_text(name: str) -> bool:
 
 def known(name: str) -> str:
     """The name, or ValueError in one sentence that says which names there are."""
-    if name not in NAMES and not own_data.is_own(name):
+    if name not in NAMES and not own.is_own(name):
         raise ValueError(f"Unknown data set {shorten(repr(name), 100)}: known are {', '.join(NAMES)}, and your own as folder:NAME or csv:NAME.")
     return name
 
 
 def identity(name: str, size: int | None = None) -> dict:
     """The fields of kdcore.spec.Data that say which data these are: of your own also their digest, and of pictures the size (None: 32)."""
-    if not own_data.is_own(name):
+    if not own.is_own(name):
         return {"name": name}
-    return {"name": name, "size": (size or 32) if name.startswith("folder:") else None, "digest": own_data.digest(name, named("KDCORE_DATA"))}
+    return {"name": name, "size": (size or 32) if name.startswith("folder:") else None, "digest": own.digest(name, named("KDCORE_DATA"))}
 
 
 def check(name: str) -> None:
     """Raise ValueError in one sentence if `name` is unknown or its files are absent. Looks at file names only; imports nothing heavy."""
-    if own_data.is_own(known(name)):
-        own_data.parts(name, named("KDCORE_DATA"))
+    if own.is_own(known(name)):
+        own.parts(name, named("KDCORE_DATA"))
         return
     if name in EMBEDDED_SETS:
         folder = GLOSSES if name == "wordnet_glosses" else EMBEDDED
@@ -172,7 +172,7 @@ def load(data) -> Dataset:
     """
     check(data.name)
     root = named("KDCORE_DATA")
-    if own_data.is_own(data.name) and (found := own_data.digest(data.name, root)) != data.digest:
+    if own.is_own(data.name) and (found := own.digest(data.name, root)) != data.digest:
         raise ValueError(f"Data set {data.name!r} in KDCORE_DATA = {root} is not the one that this run was described with: its digest is {found[:12]}, "
                          f"not {data.digest[:12] or 'given'}. Changed data are another run.")
     return _load(data.name, data.n_train, data.n_test, data.seed, float(data.imbalance), float(data.label_noise), data.label_seed, root, data.size, data.digest)
@@ -180,8 +180,8 @@ def load(data) -> Dataset:
 
 def available(data) -> tuple[int, int]:
     """(training, test) examples that `load(data)` gives, with its ValueErrors; where the counts are published nothing is read, and may be absent."""
-    if data.imbalance == 1 and (data.name in COUNTS or own_data.is_own(data.name)):
-        n_train, n_test = COUNTS[data.name][:2] if data.name in COUNTS else own_data.counts(data.name, named("KDCORE_DATA"))
+    if data.imbalance == 1 and (data.name in COUNTS or own.is_own(data.name)):
+        n_train, n_test = COUNTS[data.name][:2] if data.name in COUNTS else own.counts(data.name, named("KDCORE_DATA"))
         return _count("n_train", data.n_train, n_train, data.name), _count("n_test", data.n_test, n_test, data.name)
     found = load(data)
     return len(found.train_y), len(found.test_y)
@@ -284,11 +284,11 @@ def _read(name, root, size, digest):
     elif name == "cifar100":
         arrays, classes = _cifar100(root)
     elif name.startswith("folder:"):
-        arrays, classes = own_data.pictures(name, root, size)
+        arrays, classes = own.pictures(name, root, size)
         arrays = (*ordered(*arrays[:2]), *mixed(*ordered(*arrays[2:])))
         scale = _scale(arrays[0], name)
     elif is_text(name):
-        from kdcore import text
+        from kdcore.data import text
 
         *arrays, classes, _ = text.read(name, root, digest)
     else:
@@ -296,7 +296,7 @@ def _read(name, root, size, digest):
     _as_published(name, root, arrays, classes)
     if name == "fashion_mnist_full":
         genuine(name, root, arrays, FASHION_MNIST)
-    if digest and own_data.digest(name, root) != digest:
+    if digest and own.digest(name, root) != digest:
         raise ValueError(f"Data set {name!r} in KDCORE_DATA = {root} was changed while it was read: start again.")
     return _read_only(Dataset(*arrays, classes, *scale))
 
@@ -355,10 +355,10 @@ def _cifar100(root):
 def _class_folders(root):
     """Pictures in root/train/<class>/ and root/test/<class>/, uint8 (n, 3, 32, 32); classes are numbered in the order of their names."""
     said = f"Data set 'cifar100' in {root}"
-    files, arrays = {part: own_data.picture_files(root / part, said) for part in ("train", "test")}, []
-    own_data.same_classes(files["train"], files["test"], said)
+    files, arrays = {part: own.picture_files(root / part, said) for part in ("train", "test")}, []
+    own.same_classes(files["train"], files["test"], said)
     for part in files.values():
-        images = [own_data.opened(f, said) for c in part for f in part[c]]
+        images = [own.opened(f, said) for c in part for f in part[c]]
         if wrong := next((i.size for i in images if i.size != (32, 32)), None):
             raise ValueError(f"{said}: a picture has {wrong[0]} x {wrong[1]} pixels; all have 32 x 32.")
         arrays += [np.stack([np.asarray(i.convert("RGB")) for i in images]).transpose(0, 3, 1, 2), np.repeat(np.arange(len(part)), [len(f) for f in part.values()])]
@@ -417,8 +417,8 @@ def _pairs(part, count):
 def _folders(root):
     """Paths and labels of the pictures in the class folders of train/ and val/; classes are numbered in the order of their folders' names."""
     said = f"Data set 'imagenet' in {root}"
-    files, arrays = {part: own_data.picture_files(root / part, said) for part in ("train", "val")}, []
-    own_data.same_classes(files["train"], files["val"], said)
+    files, arrays = {part: own.picture_files(root / part, said) for part in ("train", "val")}, []
+    own.same_classes(files["train"], files["val"], said)
     for part in files.values():
         paths = [f"{f.parent.parent.name}/{c}/{f.name}" for c in part for f in part[c]]
         arrays += [np.array(paths, dtype=str), np.repeat(np.arange(len(part)), [len(f) for f in part.values()])]
@@ -429,8 +429,8 @@ def _lists(root):
     """Paths and labels as the two lists say, lines "path label"; a class is called like the folder of its first training image."""
     arrays = []
     for file in ("ImageNet_LT_train.txt", "ImageNet_LT_test.txt"):
-        lines = [line.rsplit(maxsplit=1) for line in own_data.lines(root / file, "Data set 'imagenet_lt'")]
-        wrong = next((i for i, line in enumerate(lines) if len(line) != 2 or not own_data.WHOLE_NUMBER.fullmatch(line[1])), None)
+        lines = [line.rsplit(maxsplit=1) for line in own.lines(root / file, "Data set 'imagenet_lt'")]
+        wrong = next((i for i, line in enumerate(lines) if len(line) != 2 or not own.WHOLE_NUMBER.fullmatch(line[1])), None)
         if wrong is not None or not lines:
             raise ValueError(f"Data set 'imagenet_lt': line {1 + (wrong or 0)} of {root / file} is not of the form \"path label\".")
         arrays += [np.array([path for path, _ in lines]), np.array([label for _, label in lines], dtype=np.int64)]
@@ -448,7 +448,7 @@ def picture(x):
     if isinstance(x, np.ndarray):
         return Image.fromarray(x[0] if len(x) == 1 else x.transpose(1, 2, 0))
     path = Path(named("KDCORE_DATA")) / "imagenet" / x
-    return own_data.opened(path, "ImageNet").convert("RGB")  # ValueError: absent, truncated, or no picture
+    return own.opened(path, "ImageNet").convert("RGB")  # ValueError: absent, truncated, or no picture
 
 
 def _torchvision(name, root):

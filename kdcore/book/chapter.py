@@ -2,7 +2,7 @@
 
 A chapter notebook has one cell tagged `parameters` with one line `name: type = value  # meaning` per parameter. The
 comment is the only place where the meaning is written: `papermill --help-notebook` and `table` both take it from
-there. Nothing slow is imported here: the parameters are read (kdcore.parameters) before torch is loaded.
+there. Nothing slow is imported here: the parameters are read (kdcore.book.parameters) before torch is loaded.
 """
 
 import ast
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from .parameters import ImageDataset, ModelName, ParameterError, Parameters, read
-from .provenance import commit, version
+from kdcore.book.parameters import ImageDataset, ModelName, ParameterError, Parameters, read
+from kdcore.provenance import commit, version
 
 __all__ = ["ImageDataset", "ModelName", "ParameterError", "Parameters", "commit", "declared", "glue", "home", "markdown", "origin", "plain", "preset",
            "provenance", "read", "reading", "say", "table", "tidy"]
@@ -42,7 +42,7 @@ def declared(notebook):
 
 def home(chapter):
     """The folder that holds notebooks/<chapter>.ipynb: above the working folder, else the checkout of this module."""
-    places = (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1])
+    places = (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[2])
     for place in places:
         if (place / "notebooks" / f"{chapter}.ipynb").is_file():
             return place

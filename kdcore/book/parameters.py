@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from . import spec
+from kdcore import spec
 
 
 class ParameterError(ValueError):
@@ -33,14 +33,14 @@ class Parameters(BaseModel):
 
 
 def _known_data(name):
-    from . import data
+    from kdcore import data
 
     data.check(spec.shorten(name, 100))
     return name
 
 
 def _images(name):
-    from . import data
+    from kdcore import data
 
     if data.is_text(data.known(name)):
         raise ValueError(f"{name} is text, and this chapter is about images: {', '.join(n for n in data.NAMES if not data.is_text(n))}, folder:NAME")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-FOLDER = Path(__file__).parent / "datasets" / "photographs"
+FOLDER = Path(__file__).parents[1] / "datasets" / "photographs"
 NAMES = ("rocket", "cup", "woman", "palace", "flower")
 
 

@@ -68,7 +68,7 @@ def _cell(value):
 
 
 def _harmless(cell):
-    cell = cell.replace(r"\$", "$")  # kdcore.figures.literal
+    cell = cell.replace(r"\$", "$")  # kdcore.book.figures.literal
     return "'" + cell if re.match(r"[=+@\t\r-]", cell) and not re.fullmatch(NUMBER, cell) else cell
 
 

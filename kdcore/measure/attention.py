@@ -1,15 +1,15 @@
-"""Measurements of where networks look: spec -> scalars, and a gallery of small lists. As in kdcore.measure, `version` is raised when a definition
-changes."""
+"""Measurements of where networks look: spec -> scalars, and a gallery of small lists."""
 
 import numpy as np
 import torch
 
-from kdcore import attention as att, photographs
+from kdcore.data import photographs
+from kdcore.metrics import saliency as att
 from kdcore.data import load
-from kdcore.measure import EVALUATION_SEED, clean
+from kdcore.measure import EVALUATION_SEED, clean, measurement
 from kdcore.spec import Spec, View
 from kdcore.train import device, frozen, network
-from kdcore.views import batch_view, normalise
+from kdcore.data.views import batch_view, normalise
 
 
 def maps(spec: Spec, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -58,6 +58,7 @@ def enough(classes: np.ndarray, models: int) -> bool:
     return np.unique(classes, return_counts=True)[1].min() >= max(models - 1, 2)
 
 
+@measurement(version=2)
 def attention(spec: Spec, weak: View, strong: View, images: int, threshold: float) -> dict[str, float]:
     """Where a student (S) and its teachers (T1, T2, ...) look: "<quantity> <kind of map> <models> <view>", means over the first test images.
 
@@ -106,9 +107,7 @@ def attention(spec: Spec, weak: View, strong: View, images: int, threshold: floa
     return {k: float(f"{v.double().mean():.5g}") for k, v in row.items()}
 
 
-attention.version = 2
-
-
+@measurement(version=3)
 def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
     """The class-summed map follows s, the sum of the head's rows, which training does not touch: how far s and the head moved from
     their initial values (relative, Frobenius norm), and what remains of the map when one random vector, as long as a typical row, is added to
@@ -136,9 +135,7 @@ def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
     }
 
 
-row_sum.version = 3
-
-
+@measurement(version=1)
 def gallery(spec: Spec, images: list[int]) -> dict[str, list]:
     """Rescaled maps of chosen clean test images by each teacher and the student: "<kind> <model>", (images, h, w) as lists of three digits."""
     x, y = test_images(spec, clean(spec), images)
@@ -146,11 +143,9 @@ def gallery(spec: Spec, images: list[int]) -> dict[str, list]:
             for name, model in models_of(spec).items() for kind, m in maps(model, x, y).items()}
 
 
-gallery.version = 1
-
-
+@measurement(version=1)
 def portraits(spec: Spec) -> dict[str, list]:
-    """What a student (S) and its teachers (T1, T2, ...), CNNs, make of the photographs of kdcore.photographs:
+    """What a student (S) and its teachers (T1, T2, ...), CNNs, make of the photographs of kdcore.data.photographs:
 
     predicted, probability   of each model and photograph: the class, its probability
     kept                     whether the shifted head, see below, predicts the same class
@@ -172,6 +167,3 @@ def portraits(spec: Spec) -> dict[str, list]:
                 "sum of the shifted head": att.cam_sum(f, weight + shift, bias)}
         row |= {f"{kind} {name}": [[[float(f"{v:.4g}") for v in line] for line in one] for one in m.tolist()] for kind, m in maps.items()}
     return row
-
-
-portraits.version = 1

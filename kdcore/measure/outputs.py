@@ -1,48 +1,16 @@
-"""Measurements: pure functions of recorded runs, spec -> scalars (example logits: a small list). `version` is raised when a definition changes.
-
-Every model is measured on the same fixed draws of the same views, whole split, eval mode. Column names read
-"<metric> <split> <view>", e.g. "agreement train strong".
-"""
-
+"""What models say of images: accuracy, gap, calibration, and fidelity to their teachers."""
 import numpy as np
 import torch
 
 from kdcore import metrics
 from kdcore.data import load
-from kdcore.spec import RECIPES, Data, Inputs, Spec, View
-from kdcore.train import device, fit, forward, logits, network, train
-from kdcore.views import batch_view, normalise
-
-EVALUATION_SEED = 2_000_000_000  # views used for measuring are drawn apart from every training view
-
-
-def recipe(spec: Spec) -> tuple[str, str, str, str]:
-    """The views of the recipe that the spec's own view belongs to."""
-    return next(names for names in RECIPES.values() if spec.view.name in names)
+from kdcore.data.views import batch_view, normalise
+from kdcore.measure import EVALUATION_SEED, base, clean, measurement, of_teachers, recipe, recorded
+from kdcore.spec import Spec, View
+from kdcore.train import device, fit, forward, network, train
 
 
-def clean(spec: Spec) -> View:
-    """Images without augmentation, in the size that the spec's own view has."""
-    return View(name=recipe(spec)[0], strength=0.0)
-
-
-def base(spec: Spec) -> View:
-    """Cropped or shifted at random and nothing else: the denominator of the published Affinity."""
-    return View(name=recipe(spec)[1], strength=0.0)
-
-
-def recorded(spec: Spec, data: Data, split: str, view: View, draws: int) -> np.ndarray:
-    """Logits (draws * n, classes) on the fixed draws of a view; a clean view has one draw."""
-    at = Inputs(data=data, split=split, view=view, aug_seed=EVALUATION_SEED, first=0, count=1 if view == clean(spec) else draws)
-    z = logits(spec, at)
-    return z.reshape(-1, z.shape[-1])
-
-
-def of_teachers(spec: Spec, split: str, views, draws: int) -> np.ndarray:
-    """The teachers' logits (K, draws * n, classes), each on its own one of K views."""
-    return np.stack([recorded(t, spec.data, split, v, draws) for t, v in zip(spec.teachers, views)])
-
-
+@measurement(version=1)
 def model(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, float]:
     """One model by itself, and against its teachers' mean logits where it has teachers.
 
@@ -101,9 +69,7 @@ def against(spec: Spec, z: np.ndarray, labels: np.ndarray, split: str, view: Vie
     return row
 
 
-model.version = 1
-
-
+@measurement(version=1)
 def by_teacher(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, float]:
     """Each teacher by itself, and the teachers' mean, on what they saw in training, against the student on its views of the training images."""
     row, labels = {}, np.tile(load(spec.data).train_y, draws)
@@ -120,9 +86,7 @@ def by_teacher(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, fl
     return {k: float(v) for k, v in row.items()}
 
 
-by_teacher.version = 1
-
-
+@measurement(version=1)
 def recall(spec: Spec) -> dict[str, float]:
     """Share of each class's clean test images that are classified correctly: "recall <class number>"."""
     data = load(spec.data)
@@ -130,9 +94,7 @@ def recall(spec: Spec) -> dict[str, float]:
     return {f"recall {c}": float(right[data.test_y == c].mean()) for c in range(len(data.classes))}
 
 
-recall.version = 1
-
-
+@measurement(version=1)
 def reliability(spec: Spec, bins: int) -> dict[str, float]:
     """The reliability diagram on clean test images: "count b", "confidence b", "accuracy b" in bins b = 0 ... of confidence."""
     r = metrics.reliability(recorded(spec, spec.data, "test", clean(spec), 1), load(spec.data).test_y, bins)
@@ -140,9 +102,7 @@ def reliability(spec: Spec, bins: int) -> dict[str, float]:
     return {f"{name} {b}": float(values[b]) for name, values in columns.items() for b in range(bins)}
 
 
-reliability.version = 1
-
-
+@measurement(version=1)
 def doses(spec: Spec, strengths: list[float], draws: int) -> dict[str, float]:
     """Accuracy on test images, clean and under each view: numerators and denominators of every variant of Affinity; mean of `draws` draws."""
     _, _, weak, strong = recipe(spec)
@@ -155,18 +115,14 @@ def doses(spec: Spec, strengths: list[float], draws: int) -> dict[str, float]:
     return row
 
 
-doses.version = 1
-
-
+@measurement(version=1)
 def example_logits(spec: Spec, images: list[int]) -> dict[str, list]:
     """A model's logits on chosen clean test images, and the labels: "logits" (images, classes), "labels" (images,)."""
     z = recorded(spec, spec.data, "test", clean(spec), 1)[images]
     return {"logits": [[round(float(v), 4) for v in line] for line in z], "labels": load(spec.data).test_y[images].tolist()}
 
 
-example_logits.version = 1
-
-
+@measurement(version=1)
 def spread(spec: Spec, view: View) -> dict[str, float]:
     """A teacher's logits on all training images in a view: quantiles of their standard deviation over classes (unbiased), and the mean
     entropy of its probabilities, nats."""
@@ -175,9 +131,7 @@ def spread(spec: Spec, view: View) -> dict[str, float]:
     return {"median": float(median), "low": float(low), "high": float(high), "entropy": float(metrics.entropy(z).mean())}
 
 
-spread.version = 1
-
-
+@measurement(version=1)
 def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
     """A teacher left in training mode: BatchNorm on the statistics of each batch of 128, against the same teacher in eval mode."""
     data, row = load(spec.data), {}
@@ -192,9 +146,7 @@ def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
     return {k: float(v) for k, v in row.items()}
 
 
-batch_statistics.version = 1
-
-
+@measurement(version=1)
 def best_epoch(spec: Spec, images: int) -> dict[str, float]:
     """What choosing the epoch on test images is worth: the run is trained again and tested after every epoch of its second half.
 
@@ -219,6 +171,3 @@ def best_epoch(spec: Spec, images: int) -> dict[str, float]:
         "last": float(right[-1].mean()),
         "epochs before the last": float(len(right) - 1 - right.mean(1).argmax()),
     }
-
-
-best_epoch.version = 1

@@ -3,7 +3,7 @@
     wordnet_glosses  inside this package: definitions of nouns, 20,000 train and 5,000 test; 12 classes, the kind of thing that is defined
     ag_news          120,000 + 7,600 news in brief, 4 classes, from KDCORE_DATA/ag_news/train.csv and test.csv: no header, each row
                      "class","title","description" with classes 1 to 4, as published with Zhang, Zhao and LeCun (2015, arXiv 1509.01626)
-    csv:NAME         your own texts, see kdcore/own_data.py; words kept: see `length`
+    csv:NAME         your own texts, see kdcore/data/own.py; words kept: see `length`
     imdb             25,000 + 25,000 film reviews, 2 classes (Maas et al. 2011), from KDCORE_DATA/imdb/train.csv and test.csv: header
                      text,label and then rows of these two, label 0 (negative) or 1 (positive)
 
@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdcore import data, own_data
+from kdcore import data
+from kdcore.data import own
 
 LENGTH = {"wordnet_glosses": 24, "ag_news": 64, "imdb": 200}  # words kept of each text, from its beginning
 CLASSES = {
@@ -67,7 +68,7 @@ def read(name: str, root: str, digest: str = ""):
     wordnet_glosses; which files are absent says kdcore.data.check. ValueError: a line that is not of the form above, with its number.
     """
     if name.startswith("csv:"):
-        found, classes = own_data.texts(name, root)
+        found, classes = own.texts(name, root)
     else:
         found, classes = {part: _glosses(part) if name == "wordnet_glosses" else _table(name, Path(root) / name / f"{part}.csv")
                           for part in ("train", "test")}, CLASSES[name]

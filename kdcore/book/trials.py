@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kdcore import data
-from kdcore.parameters import ImageDataset, ModelName, Parameters, Pixels, one_batch, size_of_own_pictures
+from kdcore.book.parameters import ImageDataset, ModelName, Parameters, Pixels, one_batch, size_of_own_pictures
+from kdcore.design import APART
 from kdcore.spec import RECIPES, CEWeight, Data, Distill, Epochs, KDWeight, Optim, Spec, Temperature, View, reads_text, timm_models
 
-TEACHERS_APART = 1_000_000  # teachers' seeds lie apart from the students'
 Milestone = Annotated[int, Field(ge=1)]
 PAIRS = ("ww", "ws", "sw", "ss")
 
@@ -115,7 +115,7 @@ def optim(p: Regime, epochs: int, rate: float, milestones=(), **changes) -> Opti
 
 def teacher(p: Regime, seed: int, k: int, view: View) -> Spec:
     """The k-th teacher of a seed (k = 1, 2, 3): its own initial weights, batch order and views."""
-    run = seed + k * TEACHERS_APART
+    run = seed + k * APART
     return Spec(data=images(p, seed), view=view, model=p.teacher, distill=None,
                 optim=optim(p, p.teacher_epochs, p.teacher_learning_rate, p.teacher_milestones), pretrained=p.pretrained,
                 model_seed=run, order_seed=run, aug_seed=run)
@@ -126,12 +126,6 @@ def student(p: Regime, seed: int, view: View, teachers=(), imbalance: float | No
     listen = dict(temperature=p.temperature, ce_weight=p.ce_weight, kd_weight=p.kd_weight, zscore=False, teacher_mode="eval") | changes
     return Spec(data=images(p, seed, imbalance), view=view, model=p.student, optim=optim(p, p.epochs, learning_rate or p.learning_rate, p.milestones),
                 distill=Distill(teachers=tuple(teachers), **listen) if teachers else None, model_seed=seed, order_seed=seed, aug_seed=seed)
-
-
-def again(spec: Spec, k: int) -> Spec:
-    """The k-th repetition of a run on the same examples: other initial weights, batch order and views than those of any teacher (k = 1, 2, ...)."""
-    run = spec.model_seed + (3 + k) * TEACHERS_APART
-    return spec.model_copy(update={"model_seed": run, "order_seed": run, "aug_seed": run})
 
 
 def named(p: Regime, seed: int, pair: str) -> list[Spec]:

@@ -1,17 +1,16 @@
 """Measurements of exaggerated confidence: a student and its controls on the logit-logit plot, spec -> scalars, and the plot itself as small lists.
-As in kdcore.measure, `version` is raised when a definition changes.
 
-A student's two controls come from kdcore.settings: `rerun`, its network trained on labels alone, is put in the student's place; `third`, a model like the
+A student's two controls come from kdcore.design: `rerun`, its network trained on labels alone, is put in the student's place; `third`, a model like the
 teacher, chooses classes and quartiles for both. All models are asked about the same examples without augmentation, in eval mode, at temperature 1.
 """
 
 import numpy as np
 
 from kdcore import metrics
-from kdcore.confidence import instrument_slope, log_odds, slope, tilt
+from kdcore.metrics.tilt import instrument_slope, log_odds, slope, tilt
 from kdcore.data import load
-from kdcore.measure import clean, recorded
-from kdcore.settings import rerun, third
+from kdcore.measure import clean, measurement, recorded
+from kdcore.design import rerun, third
 from kdcore.spec import Spec
 
 
@@ -55,6 +54,7 @@ def models_of(spec: Spec) -> dict[str, Spec]:
     return {"teacher": spec.teachers[0], "student": spec, "rerun": rerun(spec), "third": third(spec)}
 
 
+@measurement(version=1, needs=lambda spec: (rerun(spec), third(spec)))
 def confidence(spec: Spec) -> dict[str, float]:
     """A student and its rerun against the teacher, "<statistic> <split> <student or rerun>" with the statistics of `versus`, splits train and test.
 
@@ -65,17 +65,11 @@ def confidence(spec: Spec) -> dict[str, float]:
     return compared(spec, models_of(spec))
 
 
-confidence.version = 1
-confidence.needs = lambda spec: (rerun(spec), third(spec))
-
-
+@measurement(version=1)
 def confidence_with(spec: Spec, rerun: Spec, third: Spec) -> dict[str, float]:
     """As `confidence`, with a given network trained on labels alone as the rerun and a given model like the teacher as the third one: where a grid
     of runs has them already."""
     return compared(spec, models_of(spec) | {"rerun": rerun, "third": third})
-
-
-confidence_with.version = 1
 
 
 def compared(spec: Spec, models: dict[str, Spec]) -> dict[str, float]:
@@ -114,6 +108,7 @@ def means(x, y, groups: int = 20) -> list[list[float]]:
     return [[round(float(v[part].mean()), 3) for part in parts] for v in (x, y)]
 
 
+@measurement(version=1, needs=lambda spec: (rerun(spec),))
 def density(spec: Spec, bins: int, low: float, high: float) -> dict[str, list]:
     """The logit-logit plot of a student and of its rerun on the teacher's class: "<split> <student or rerun>" as `counts`, "mean ..." as `means`,
     "line ..." [slope, intercept] of least squares, "beyond ..." the share of points outside the square; with label noise "train ... mislabelled"."""
@@ -131,7 +126,3 @@ def density(spec: Spec, bins: int, low: float, high: float) -> dict[str, list]:
             if split == "train" and wrong.any():
                 row[f"{at} mislabelled"] = counts(x[wrong], y[wrong], bins, low, high)
     return row
-
-
-density.version = 1
-density.needs = lambda spec: (rerun(spec),)

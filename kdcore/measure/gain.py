@@ -4,10 +4,11 @@ import numpy as np
 
 from kdcore import metrics
 from kdcore.data import load
-from kdcore.measure import clean, recorded
+from kdcore.measure import clean, measurement, recorded
 from kdcore.spec import Spec
 
 
+@measurement(version=1)
 def gain(spec: Spec) -> dict[str, float]:
     """Accuracies, fractions, and losses, nats. The training examples have two labels each, the given one and the true one: they differ by label noise.
 
@@ -32,6 +33,3 @@ def gain(spec: Spec) -> dict[str, float]:
         "loss test": -metrics.log_softmax(test)[np.arange(len(test)), data.test_y].mean(),
     }
     return {k: float(v) for k, v in row.items()}
-
-
-gain.version = 1

@@ -1,12 +1,17 @@
-"""The one door to torchvision: `from kdcore._torchvision import torchvision`. Import it before timm, which needs torchvision too.
+"""The one door to torchvision: `from kdcore._torchvision import torchvision`. Import it before
+timm, which needs torchvision too.
 
-The torchvision wheel of the Python package index is linked against CUDA. Beside a CPU-only torch its compiled operators cannot load, and its
-import then stops with `RuntimeError: operator torchvision::nms does not exist`, because it describes two of them (nms and qnms) without asking
-whether they are there. Only in that case this module declares the two (names and argument types, no code behind them) and imports again. What
-the project uses of torchvision, transforms and data sets, is Python and is complete; calling nms still fails, with torchvision's own message.
+The torchvision wheel of the Python package index is linked against CUDA. Beside a CPU-only torch
+its compiled operators cannot load, and its import then stops with `RuntimeError: operator
+torchvision::nms does not exist`, because it describes two of them (nms and qnms) without asking
+whether they are there. Only in that case this module declares the two (names and argument types, no
+code behind them) and imports again. What the project uses of torchvision, transforms and data sets,
+is Python and is complete; calling nms still fails, with torchvision's own message.
 
-SHIM is None where torchvision imports by itself; else the torch.library.Library that holds the two declarations (they last while it lives).
+SHIM is None where torchvision imports by itself; else the torch.library.Library that holds the two
+declarations (they last while it lives).
 """
+
 import torch
 
 SHIM = None

@@ -1,11 +1,13 @@
 """A content-addressed store of runs, logits and rows, safe between processes and after a crash.
 
-<root>/<kind>/<first two digits>/<key>/ holds arrays.safetensors, meta.json and SHA256SUMS (`sha256sum -c` reads it too).
-An entry appears by one rename, so it is whole or absent. It says what it is: one that is damaged, or lies under another name than its own,
-is noticed when read, named, and made again. Nothing in it is ever executed: tensors and JSON, no pickle.
+<root>/<kind>/<first two digits>/<key>/ holds arrays.safetensors, meta.json and SHA256SUMS
+(`sha256sum -c` reads it too). An entry appears by one rename, so it is whole or absent. It says
+what it is: one that is damaged, or lies under another name than its own, is noticed when read,
+named, and made again. Nothing in it is ever executed: tensors and JSON, no pickle.
 
-Beside it lies <key>.lock, which stays: it is empty, and were it removed while another machine waits for it, two would hold "the" lock. When nothing
-is running, locks may be deleted, and so may any <key>.tmp, what a killed writer left behind; the next writer of that key clears it too.
+Beside it lies <key>.lock, which stays: it is empty, and were it removed while another machine waits
+for it, two would hold "the" lock. When nothing is running, locks may be deleted, and so may any
+<key>.tmp, what a killed writer left behind; the next writer of that key clears it too.
 """
 
 import errno
@@ -15,9 +17,10 @@ import os
 import shutil
 import uuid
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -29,8 +32,8 @@ from kdcore.folders import named
 from kdcore.spec import Inputs, Spec
 
 FILES = ("arrays.safetensors", "meta.json")
-# What reading a damaged entry raises: something else in a file's place, or a disk that does not give it back. Others (no permission, too many open
-# files) say nothing about the entry.
+# What reading a damaged entry raises: something else in a file's place, or a disk that does not
+# give it back. Others (no permission, too many open files) say nothing about the entry.
 DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)
 
 
@@ -75,7 +78,9 @@ def identity(kind: str, key: str, arrays) -> dict:
 
 
 def unsigned(kind: str, entry: Entry) -> dict:
-    """The identity of an entry from before entries said it themselves, from its content. ValueError or KeyError where that does not tell."""
+    """The identity of an entry from before entries said it themselves, from its content. ValueError
+    or KeyError where that does not tell.
+    """
     if kind == "runs":
         key, arrays = Spec(**entry.meta["spec"]).hash, {"loss", "online_accuracy"}
     elif kind == "logits":
@@ -88,41 +93,70 @@ def unsigned(kind: str, entry: Entry) -> dict:
 
 
 def look(kind: str, key: str) -> tuple[Entry | None, str]:
-    """(the entry, ""); (None, "") where there is none; (None, what is wrong) where it is damaged. StoreError where it may not be read."""
+    """(the entry, ""); (None, "") where there is none; (None, what is wrong) where it is damaged.
+    StoreError where it may not be read.
+    """
     place = folder(kind, key)
     if not os.path.lexists(place):
         return None, ""
     try:
         listed = (place / "SHA256SUMS").read_text()
         if listed != (found := checksums(place)):
-            names = [line.split("  ")[-1] for line in found.splitlines() if line not in listed.splitlines()]
+            names = [
+                line.split("  ")[-1]
+                for line in found.splitlines()
+                if line not in listed.splitlines()
+            ]
             raise ValueError(f"{' and '.join(names) or 'SHA256SUMS'} does not match its checksum")
         entry = Entry(load_file(place / FILES[0]), json.loads((place / FILES[1]).read_text()))
         told = entry.meta.pop("entry") if "entry" in entry.meta else unsigned(kind, entry)
         if (told["kind"], told["key"]) != (kind, key):
             raise ValueError(f"it is {told['kind']}/{told['key']}")
         if told["arrays"] != sorted(entry.arrays):
-            raise ValueError(f"it lacks or has too many of {', '.join(sorted({*told['arrays']} ^ {*entry.arrays}))}")
+            raise ValueError(
+                "it lacks or has too many of "
+                f"{', '.join(sorted({*told['arrays']} ^ {*entry.arrays}))}"
+            )
         return entry, ""
     except OSError as error:
-        if error.errno not in DAMAGE and not isinstance(error, FileNotFoundError):  # safetensors raises it without a number
-            raise StoreError(f"the run store {root()} cannot be read ({error}): let its owner permit it (chmod -R g+rX), or set KDCORE_STORE to another "
-                             "folder") from error
-        return None, str(error) if os.path.lexists(place) else ""  # else another process is replacing it right now
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        if error.errno not in DAMAGE and not isinstance(
+            error, FileNotFoundError
+        ):  # safetensors raises it without a number
+            raise StoreError(
+                f"the run store {root()} cannot be read ({error}): let its owner permit it (chmod "
+                "-R g+rX), or set KDCORE_STORE to another "
+                "folder"
+            ) from error
+        return None, str(error) if os.path.lexists(
+            place
+        ) else ""  # else another process is replacing it right now
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        SafetensorError,
+    ) as error:
         return None, f"{type(error).__name__} {error}".removeprefix("ValueError ").splitlines()[0]
 
 
 def get(kind: str, key: str) -> Entry | None:
-    """The entry, or None where there is none. A damaged entry is reported by name and counts as none; `put` replaces it."""
+    """The entry, or None where there is none. A damaged entry is reported by name and counts as
+    none; `put` replaces it.
+    """
     entry, damage = look(kind, key)
     if damage:
-        warnings.warn(f"damaged entry {folder(kind, key)}: {damage}; it will be made again", stacklevel=2)
+        warnings.warn(
+            f"damaged entry {folder(kind, key)}: {damage}; it will be made again", stacklevel=2
+        )
     return entry
 
 
 def remove(path: Path) -> None:
-    """Removes what lies there as far as it can be: a file, a folder, a link (not what it points to)."""
+    """Removes what lies there as far as it can be: a file, a folder, a link (not what it points
+    to).
+    """
     try:
         path.unlink(missing_ok=True)
     except OSError:  # a folder
@@ -131,21 +165,32 @@ def remove(path: Path) -> None:
 
 def unwritable(place: Path, error: Exception) -> StoreError:
     """What to say where `place` cannot be written."""
-    above = next((p for p in reversed(place.parents) if os.path.lexists(p) and not p.is_dir()), None)
+    above = next(
+        (p for p in reversed(place.parents) if os.path.lexists(p) and not p.is_dir()), None
+    )
     hint = f"{above} is not a folder: remove it" if above else "free some space"
-    return StoreError(f"the run store {root()} cannot be written ({error}): {hint}, or set KDCORE_STORE to another folder")
+    return StoreError(
+        f"the run store {root()} cannot be written ({error}): {hint}, or set KDCORE_STORE to "
+        "another folder"
+    )
 
 
 def put(kind: str, key: str, arrays: dict[str, np.ndarray], meta: dict) -> None:
-    """Writes to a temporary folder, then renames. Only the holder of the entry's lock may call this."""
+    """Writes to a temporary folder, then renames. Only the holder of the entry's lock may call
+    this.
+    """
     place = folder(kind, key)
-    temporary = place.with_suffix(".tmp")  # one name per key: what a killed writer left behind is cleared by the next
+    # one name per key: what a killed writer left behind is cleared by the next
+    temporary = place.with_suffix(".tmp")
     try:
         remove(temporary)
         temporary.mkdir(parents=True)
         save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary / FILES[0])
-        (temporary / FILES[1]).write_text(json.dumps({**meta, "entry": identity(kind, key, arrays)}, indent=1, sort_keys=True))
-        shutil.copymode(temporary / FILES[1], temporary / FILES[0])  # safetensors lets nobody else read
+        (temporary / FILES[1]).write_text(
+            json.dumps({**meta, "entry": identity(kind, key, arrays)}, indent=1, sort_keys=True)
+        )
+        # safetensors lets nobody else read
+        shutil.copymode(temporary / FILES[1], temporary / FILES[0])
         (temporary / "SHA256SUMS").write_text(checksums(temporary))
         remove(place)
         os.rename(temporary, place)
@@ -177,7 +222,9 @@ def locked(kind: str, key: str):
 
 
 def once(kind: str, key: str, make: Callable[[], tuple[dict, dict]]) -> Entry:
-    """The stored entry; where there is none, one process makes it while the others that want it wait."""
+    """The stored entry; where there is none, one process makes it while the others that want it
+    wait.
+    """
     if (entry := get(kind, key)) is not None:
         return entry
     with locked(kind, key):
@@ -189,7 +236,9 @@ def once(kind: str, key: str, make: Callable[[], tuple[dict, dict]]) -> Entry:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Writes a file as a whole or not at all, also when several processes write it at once or the power fails. OSError as from any writing."""
+    """Writes a file as a whole or not at all, also when several processes write it at once or the
+    power fails. OSError as from any writing.
+    """
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:

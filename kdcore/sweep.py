@@ -1,7 +1,9 @@
-"""sweep(specs): trains what is not stored yet, teachers first, one single-threaded process per core.
+"""sweep(specs): trains what is not stored yet, teachers first, one single-threaded process per
+core.
 
-Any executor with `submit` will do: the default is local processes; submitit.AutoExecutor is a Slurm cluster. Workers
-and caller need nothing in common but the run store: every job carries the caller's KDCORE_* settings and takes one thread.
+Any executor with `submit` will do: the default is local processes; submitit.AutoExecutor is a Slurm
+cluster. Workers and caller need nothing in common but the run store: every job carries the caller's
+KDCORE_* settings and takes one thread.
 """
 
 import math
@@ -18,12 +20,20 @@ import traceback
 import uuid
 from asyncio import CancelledError as AsyncioCancelled
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path, PurePosixPath
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -32,9 +42,12 @@ from kdcore.folders import named
 from kdcore.spec import Spec
 
 BEAT = 2.0  # seconds between two signs of life of a job
-SILENCE = 120.0  # seconds without any, after which an outside executor whose jobs had begun counts as gone
+# seconds without any, after which an outside executor whose jobs had begun counts as gone
+SILENCE = 120.0
 SHUT = 10.0  # the same, where the executor says that it has been shut down
-NEVER = 86_400.0  # seconds for which jobs of which none has begun are waited for: clusters have queues
+NEVER = (
+    86_400.0  # seconds for which jobs of which none has begun are waited for: clusters have queues
+)
 SHOWN = 20  # runs that failed, in the text of a SweepError
 THIS = uuid.uuid4().hex  # with the process id: this process, among those of all machines
 
@@ -43,14 +56,16 @@ class SweepError(RuntimeError):
     """Some runs failed, or none can be trained. What is finished is stored."""
 
 
-# ---------------------------------------------------------------------------------------------------------------- how many workers
+# --------------------------------------------------------------------------------- how many workers
 
 
 def quota(proc: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float:
-    """Cores that the control groups of this process allow, inf without a limit: the smallest quota from its own group up to the root.
+    """Cores that the control groups of this process allow, inf without a limit: the smallest quota
+    from its own group up to the root.
 
-    Version 2 has it in cpu.max ("150000 100000" is 1.5 cores), version 1 in cpu.cfs_quota_us and cpu.cfs_period_us. In a container the group's
-    path may be that of the host: what does not exist is passed over, and the root, which is then the container's own group, is read.
+    Version 2 has it in cpu.max ("150000 100000" is 1.5 cores), version 1 in cpu.cfs_quota_us and
+    cpu.cfs_period_us. In a container the group's path may be that of the host: what does not exist
+    is passed over, and the root, which is then the container's own group, is read.
     """
     smallest = math.inf
     with suppress(OSError):
@@ -59,47 +74,65 @@ def quota(proc: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cg
             if controllers and "cpu" not in controllers.split(","):
                 continue
             group = PurePosixPath(path.lstrip("/"))
-            for top in (mount / controllers, mount / "cpu") if controllers else (mount, mount / "unified"):
+            for top in (
+                (mount / controllers, mount / "cpu") if controllers else (mount, mount / "unified")
+            ):
                 for place in (top / g for g in (group, *group.parents)):
                     with suppress(OSError, ValueError, ZeroDivisionError):
-                        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-                        most, period = " ".join((place / name).read_text() for name in names).split()
+                        names = (
+                            ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                            if controllers
+                            else ("cpu.max",)
+                        )
+                        most, period = " ".join(
+                            (place / name).read_text() for name in names
+                        ).split()
                         if most not in ("max", "-1"):
                             smallest = min(smallest, int(most) / int(period))
     return smallest
 
 
 def workers() -> int:
-    """How many local processes train side by side: KDCORE_WORKERS, else one per core that affinity and control group leave to this process.
+    """How many local processes train side by side: KDCORE_WORKERS, else one per core that affinity
+    and control group leave to this process.
 
     ValueError where KDCORE_WORKERS is no whole number from 1 to 1000.
     """
     if setting := os.environ.get("KDCORE_WORKERS", "").strip():
         if not re.fullmatch(r"1000|[1-9][0-9]{0,2}", setting):
-            raise ValueError(f"KDCORE_WORKERS = {setting!r}: must be a whole number from 1 to 1000, or not set: one process per core.")
+            raise ValueError(
+                f"KDCORE_WORKERS = {setting!r}: must be a whole number from 1 to 1000, or not "
+                "set: one process per core."
+            )
         return int(setting)
     if hasattr(os, "process_cpu_count"):  # Python 3.13
         cores = os.process_cpu_count()
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, math.ceil(min(cores or 1, quota())))  # 1.5 cores are used up by two processes, not by one
+    # 1.5 cores are used up by two processes, not by one
+    return max(1, math.ceil(min(cores or 1, quota())))
 
 
-# ------------------------------------------------------------------------------------------------------------------- local processes
+# ---------------------------------------------------------------------------------- local processes
 
 
 def start_worker() -> None:
-    """A worker ends when its caller ends, however that does: else it would go on training for nobody."""
+    """A worker ends when its caller ends, however that does: else it would go on training for
+    nobody.
+    """
     caller = multiprocessing.parent_process().sentinel
     threading.Thread(target=lambda: (connection.wait([caller]), os._exit(1)), daemon=True).start()
 
 
 class Processes:
-    """`submit` as executors have it. Each process is a pool of its own: one that is killed takes its own job with it and nothing else,
-    and the next job gets a new one. Give it at most `workers()` jobs at a time."""
+    """`submit` as executors have it. Each process is a pool of its own: one that is killed takes
+    its own job with it and nothing else, and the next job gets a new one. Give it at most
+    `workers()` jobs at a time.
+    """
 
     def __init__(self):
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # before the fork server starts, which imports torch once for all of them
+        # before the fork server starts, which imports torch once for all of them
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["kdcore.measure.outputs"])
         self.used = []  # (pool of one process, its latest job)
@@ -116,11 +149,17 @@ class Processes:
         return self.used[-1][1]
 
     def how_it_ended(self, job) -> str:
-        """Of a job whose process is gone: "SIGKILL", "SIGSEGV", "exit code 1", as the system said it."""
+        """Of a job whose process is gone: "SIGKILL", "SIGSEGV", "exit code 1", as the system said
+        it.
+        """
         pool = next(pool for pool, latest in self.used if latest is job)
         process = next(iter(pool._processes.values()))
         pool.shutdown()  # which collects the exit code
-        return signal.Signals(-process.exitcode).name if process.exitcode < 0 else f"exit code {process.exitcode}"
+        return (
+            signal.Signals(-process.exitcode).name
+            if process.exitcode < 0
+            else f"exit code {process.exitcode}"
+        )
 
     def interrupt(self):
         """Ends the work now, not after the queue."""
@@ -158,34 +197,54 @@ def unreadable(pickled: bytes) -> str | None:
 
 
 def check_processes(pool, then: Callable | None) -> None:
-    """SweepError in a sentence that says what to do where processes cannot start or cannot read `then`; before anything is trained."""
-    cure = "write it at the top level of a file of its own (a .py file beside the notebook or script), import it from there, and give its " \
-           "arguments as keywords of results.collect or by functools.partial."
+    """SweepError in a sentence that says what to do where processes cannot start or cannot read
+    `then`; before anything is trained.
+    """
+    cure = (
+        "write it at the top level of a file of its own (a .py file beside the notebook or "
+        "script), import it from there, and give its "
+        "arguments as keywords of results.collect or by functools.partial."
+    )
     try:
         pickled = pickle.dumps(then)
     except Exception as error:
-        raise SweepError(f"Nothing was trained: the measurement cannot be sent to worker processes ({error}): {cure}") from None
+        raise SweepError(
+            f"Nothing was trained: the measurement cannot be sent to worker processes ({error}): "
+            f"{cure}"
+        ) from None
     try:
         try:
             reason = pool.submit(unreadable, pickled).result()
         except BrokenExecutor:  # killed by chance, or every one will be
             reason = pool.submit(unreadable, pickled).result()
     except BrokenExecutor:
-        raise SweepError('Nothing was trained: the worker processes end as soon as they start. They import the script that calls sweep or '
-                         'results.collect, so the script must call it under `if __name__ == "__main__":`; and there must be memory for them.') from None
+        raise SweepError(
+            "Nothing was trained: the worker processes end as soon as they start. They import the "
+            "script that calls sweep or "
+            'results.collect, so the script must call it under `if __name__ == "__main__":`; and '
+            "there must be memory for them."
+        ) from None
     except OSError as error:
-        raise SweepError(f"Nothing was trained: no worker process can be started ({error}): close other programs, raise the limits on processes "
-                         f"and open files, or pass an executor, e.g. concurrent.futures.ThreadPoolExecutor(1).") from None
+        raise SweepError(
+            f"Nothing was trained: no worker process can be started ({error}): close other "
+            "programs, raise the limits on processes "
+            f"and open files, or pass an executor, e.g. concurrent.futures.ThreadPoolExecutor(1)."
+        ) from None
     if reason:
-        raise SweepError(f"Nothing was trained: the worker processes do not find the measurement ({reason}). What is defined in a notebook or "
-                         f"under the main guard of a script exists there only: {cure}")
+        raise SweepError(
+            f"Nothing was trained: the worker processes do not find the measurement ({reason}). "
+            "What is defined in a notebook or "
+            f"under the main guard of a script exists there only: {cure}"
+        )
 
 
-# --------------------------------------------------------------------------------------------------------------------- what a job is
+# ------------------------------------------------------------------------------------ what a job is
 
 
 class Order(NamedTuple):
-    """What travels with each job beside the run: the caller's KDCORE_* settings, which process it is, whether it wants signs of life."""
+    """What travels with each job beside the run: the caller's KDCORE_* settings, which process it
+    is, whether it wants signs of life.
+    """
 
     settings: dict[str, str]
     process: tuple[str, int]
@@ -193,27 +252,37 @@ class Order(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What a job returns that did not succeed. Not the exception itself: not every exception survives the way between two processes."""
+    """What a job returns that did not succeed. Not the exception itself: not every exception
+    survives the way between two processes.
+    """
 
     why: str
 
 
 def settings() -> dict[str, str]:
-    """The KDCORE_* settings of this process, folders as absolute paths: a worker may run elsewhere, or have been started under others."""
+    """The KDCORE_* settings of this process, folders as absolute paths: a worker may run elsewhere,
+    or have been started under others.
+    """
     named("KDCORE_STORE")
-    return {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")} | {"KDCORE_STORE": str(store.root().absolute())}
+    return {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")} | {
+        "KDCORE_STORE": str(store.root().absolute())
+    }
 
 
 _turn = threading.Condition()
-_running: list[dict[str, str]] = []  # settings of the jobs that this process is doing: more than one where workers are threads
+_running: list[
+    dict[str, str]
+] = []  # settings of the jobs that this process is doing: more than one where workers are threads
 _restore = ExitStack()
 
 
 @contextmanager
 def conditions(order: Order):
-    """The caller's settings and one thread (those of several trainings collapse on a shared machine) as long as a job runs.
+    """The caller's settings and one thread (those of several trainings collapse on a shared
+    machine) as long as a job runs.
 
-    Both belong to the whole process, so jobs with other settings wait until those before them are done.
+    Both belong to the whole process, so jobs with other settings wait until those before them are
+    done.
     """
     import torch
 
@@ -246,7 +315,9 @@ def libraries():
 
 
 def adopt(new: dict[str, str]) -> None:
-    """Makes these the KDCORE_* settings of a worker. Where they change, what it remembers from under the old ones is forgotten."""
+    """Makes these the KDCORE_* settings of a worker. Where they change, what it remembers from
+    under the old ones is forgotten.
+    """
     old = {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")}
     if old == new:
         return
@@ -267,7 +338,9 @@ def sign(name: str) -> Path:
 
 @contextmanager
 def signs_of_life(name: str):
-    """Touches a file every BEAT seconds: not every executor says that a worker has gone. Where it cannot be written, there are none."""
+    """Touches a file every BEAT seconds: not every executor says that a worker has gone. Where it
+    cannot be written, there are none.
+    """
     path, end = sign(name), threading.Event()
 
     def touch():
@@ -289,7 +362,9 @@ def signs_of_life(name: str):
 
 
 def described(error: BaseException) -> str:
-    """An exception in words, with file and line: the innermost that do not belong to an installed library, else the innermost."""
+    """An exception in words, with file and line: the innermost that do not belong to an installed
+    library, else the innermost.
+    """
     libraries = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not f.filename.startswith((*libraries, "<frozen"))] or frames
@@ -298,7 +373,9 @@ def described(error: BaseException) -> str:
 
 
 def work(spec: Spec, then: Callable[[Spec], object] | None, order: Order):
-    """What a worker does: train (or fetch) the run, then measure it if asked. Returns the measurement or a Failure."""
+    """What a worker does: train (or fetch) the run, then measure it if asked. Returns the
+    measurement or a Failure.
+    """
     try:
         from kdcore.train import train
 
@@ -309,13 +386,15 @@ def work(spec: Spec, then: Callable[[Spec], object] | None, order: Order):
         return Failure(described(error))
 
 
-# ------------------------------------------------------------------------------------------------------------------------- the sweep
+# ---------------------------------------------------------------------------------------- the sweep
 
 
 def plan(specs) -> tuple[list[str], dict[str, Spec], dict[str, set[str]]]:
-    """(hashes of the specs, {hash: spec} of them and all upstream, teachers first, {hash: hashes of its teachers}).
+    """(hashes of the specs, {hash: spec} of them and all upstream, teachers first, {hash: hashes of
+    its teachers}).
 
-    The hash of a spec is made of all its teachers' fields, so it is computed once per object, and each run is visited once.
+    The hash of a spec is made of all its teachers' fields, so it is computed once per object, and
+    each run is visited once.
     """
     hashes, found, teachers = {}, {}, {}
 
@@ -336,25 +415,36 @@ def upstream(specs) -> list[Spec]:
     return list(plan(specs)[1].values())
 
 
-def sweep(specs, executor=None, then: Callable[[Spec], object] | None = None, progress: bool = True) -> list:
+def sweep(
+    specs, executor=None, then: Callable[[Spec], object] | None = None, progress: bool = True
+) -> list:
     """Trains the specs, teachers first; returns [then(spec) for spec in specs], or Nones.
 
-    Stored runs are not trained again. `then` runs in the worker right after its training. A run that fails takes its
-    students with it and nothing else; at the end SweepError says what failed, and where. Interrupt it at any moment: call it
-    again and only what is missing is done. Local processes: as many as `workers()` says; a run whose process is killed is tried
-    once more when nothing else is running. An outside executor that is shut down, or whose workers are gone, ends the sweep. A script
-    (a notebook need not) calls it under `if __name__ == "__main__":`, as multiprocessing asks.
+    Stored runs are not trained again. `then` runs in the worker right after its training. A run
+    that fails takes its students with it and nothing else; at the end SweepError says what failed,
+    and where. Interrupt it at any moment: call it again and only what is missing is done. Local
+    processes: as many as `workers()` says; a run whose process is killed is tried once more when
+    nothing else is running. An outside executor that is shut down, or whose workers are gone, ends
+    the sweep. A script (a notebook need not) calls it under `if __name__ == "__main__":`, as
+    multiprocessing asks.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a process that is just importing a script without main guard
+    if getattr(
+        multiprocessing.current_process(), "_inheriting", False
+    ):  # a process that is just importing a script without main guard
         raise SystemExit('call sweep or results.collect under `if __name__ == "__main__":`')
     wanted, runs, teachers = plan(specs)
     asked = set(wanted)
-    runs = {name: spec for name, spec in runs.items() if name in asked or not store.folder("runs", name).is_dir()}
+    runs = {
+        name: spec
+        for name, spec in runs.items()
+        if name in asked or not store.folder("runs", name).is_dir()
+    }
     if runs:
         from kdcore.train import check
 
         check(list(runs.values()))  # before the first training, not when a student's turn comes
-    left = {name: {t for t in teachers[name] if t in runs} for name in runs}  # teachers that are not trained yet
+    # teachers that are not trained yet
+    left = {name: {t for t in teachers[name] if t in runs} for name in runs}
     students = {name: [] for name in runs}
     for name, missing in left.items():
         for teacher in missing:
@@ -383,14 +473,24 @@ def sweep(specs, executor=None, then: Callable[[Spec], object] | None = None, pr
                     sign(name).unlink(missing_ok=True)  # of a worker that was killed
             jobs[name] = pool.submit(work, runs[name], then if name in asked else None, order)
         except Exception as error:
-            if executor is None and isinstance(error, OSError) and jobs:  # no further process: with those that there are
+            if (
+                executor is None and isinstance(error, OSError) and jobs
+            ):  # no further process: with those that there are
                 ready.appendleft(name)
                 return False
             fail(name, f"the executor does not take it ({type(error).__name__}: {error})")
         return True
 
-    with nullcontext(executor) if executor is not None else local_pool() as pool, \
-            tqdm(total=sum(cost.values()), desc="training and measuring", unit="image", unit_scale=True, disable=not progress or not runs) as bar:
+    with (
+        nullcontext(executor) if executor is not None else local_pool() as pool,
+        tqdm(
+            total=sum(cost.values()),
+            desc="training and measuring",
+            unit="image",
+            unit_scale=True,
+            disable=not progress or not runs,
+        ) as bar,
+    ):
         if runs and (executor is None or isinstance(executor, ProcessPoolExecutor)):
             check_processes(pool, then)
         while ready or jobs or suspects:
@@ -414,17 +514,32 @@ def sweep(specs, executor=None, then: Callable[[Spec], object] | None = None, pr
                     result = job.result()
                 except BrokenExecutor as error:
                     if executor is not None:
-                        fail(name, f"the executor has lost a worker, which was killed, for its memory perhaps ({type(error).__name__}: {error}): "
-                                   f"make a new executor and call again")
+                        fail(
+                            name,
+                            "the executor has lost a worker, which was killed, for its memory "
+                            f"perhaps ({type(error).__name__}: {error}): "
+                            f"make a new executor and call again",
+                        )
                     elif name not in suspected:
                         suspected.add(name)
                         suspects.append(name)
                     else:
-                        fail(name, f"its worker process ended twice without an answer, the second time with nothing else running "
-                                   f"({pool.how_it_ended(job)}): perhaps it needs more memory than there is; try a smaller batch_size, network or data set")
+                        fail(
+                            name,
+                            "its worker process ended twice without an answer, the second time "
+                            "with nothing else running "
+                            f"({pool.how_it_ended(job)}): perhaps it needs more memory than there "
+                            "is; try a smaller batch_size, network or data set",
+                        )
                 except (CancelledError, AsyncioCancelled) as error:
-                    fail(name, f"the executor cancelled it ({type(error).__name__}): was it shut down? Make a new executor and call again")
-                except Exception as error:  # of the executor: those of the run are caught where it runs
+                    fail(
+                        name,
+                        f"the executor cancelled it ({type(error).__name__}): was it shut down? "
+                        "Make a new executor and call again",
+                    )
+                except (
+                    Exception
+                ) as error:  # of the executor: those of the run are caught where it runs
                     fail(name, f"{type(error).__name__}: {error}")
                 else:
                     if isinstance(result, Failure):
@@ -438,7 +553,10 @@ def sweep(specs, executor=None, then: Callable[[Spec], object] | None = None, pr
                             ready.append(student)
         bar.set_postfix_str(f"{len(done) + len(failed)} of {len(cost)} runs")
     if failed:
-        raise SweepError(f"{len(failed)} of {len(cost)} runs failed; the others are stored and will not be trained again.\n" + listed(runs, failed))
+        raise SweepError(
+            f"{len(failed)} of {len(cost)} runs failed; the others are stored and will not be "
+            "trained again.\n" + listed(runs, failed)
+        )
     return [done[name] for name in wanted]
 
 
@@ -450,7 +568,9 @@ def listed(runs: dict[str, Spec], failed: dict[str, str]) -> str:
 
 
 class Watch:
-    """Looks after the jobs of an outside executor, which may never say that it has been shut down or that its workers are gone."""
+    """Looks after the jobs of an outside executor, which may never say that it has been shut down
+    or that its workers are gone.
+    """
 
     def __init__(self, executor):
         self.executor, self.silent, self.seen, self.looked = executor, 0.0, {}, 0.0
@@ -458,7 +578,8 @@ class Watch:
     def gone(self, jobs: dict) -> str | None:
         """Waits a moment; why the jobs will not end any more, None as long as they may.
 
-        Time is counted by these moments and not by a clock, which goes on while the whole machine sleeps.
+        Time is counted by these moments and not by a clock, which goes on while the whole machine
+        sleeps.
         """
         time.sleep(0.05)
         self.silent, self.looked = self.silent + 0.05, self.looked + 0.05
@@ -473,8 +594,15 @@ class Watch:
                             now[file.name] = file.stat().st_mtime_ns
         if now != self.seen:
             self.seen, self.silent = now, 0.0
-        shut = any(getattr(self.executor, name, False) is True for name in ("_shutdown", "_shutdown_thread"))
-        if shut and self.silent > SHUT and not any(getattr(job, "running", bool)() for job in jobs.values()):
+        shut = any(
+            getattr(self.executor, name, False) is True
+            for name in ("_shutdown", "_shutdown_thread")
+        )
+        if (
+            shut
+            and self.silent > SHUT
+            and not any(getattr(job, "running", bool)() for job in jobs.values())
+        ):
             return "the executor has been shut down: make a new one and call again"
         if self.silent > (SILENCE if now or shut else NEVER):
             return f"no worker of the executor has given a sign of life for {self.silent:.0f} s: start workers, make a new executor and call again"

@@ -1,9 +1,11 @@
-"""train(spec) -> Run, and logits(spec, inputs): the two ways from a spec to numbers. One lean loop for teacher and student.
+"""train(spec) -> Run, and logits(spec, inputs): the two ways from a spec to numbers. One lean loop
+for teacher and student.
 
-Training computes no metrics; it records the weights, and the loss and accuracy seen online. Everything else is measured
-afterwards on the same fixed views for every model. A teacher's logits on an epoch's view are computed once, in blocks of
-`BLOCK` epochs, and shared by all students, losses and temperatures that name the same view. Where a block of images or of logits
-would be too large to keep, teachers run beside the student instead.
+Training computes no metrics; it records the weights, and the loss and accuracy seen online.
+Everything else is measured afterwards on the same fixed views for every model. A teacher's logits
+on an epoch's view are computed once, in blocks of `BLOCK` epochs, and shared by all students,
+losses and temperatures that name the same view. Where a block of images or of logits would be too
+large to keep, teachers run beside the student instead.
 """
 
 import math
@@ -19,49 +21,76 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from kdcore import losses, models, store
 from kdcore.data import dealt, load
+from kdcore.data.views import (
+    BLOCK,
+    batch_view,
+    epoch_view,
+    large,
+    normalise,
+    permutation,
+    size,
+    still,
+)
 from kdcore.provenance import provenance
 from kdcore.spec import Inputs, Optim, Spec, reads_text
-from kdcore.data.views import BLOCK, batch_view, epoch_view, large, normalise, permutation, size, still
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
 CHUNK = 2048  # images at a time whose logits are recorded; a multiple of every batch in `forward`
-GROWN = 1000.0  # times the loss of the first step: a run whose mean loss of an epoch lies above has diverged
-LEAST_LOSS = 0.1  # a first loss below this, as of a student that starts at its teacher, counts as this
-FLAT = 1e-6  # logits that vary less over the classes have no z-scores: their gradient would be larger than 1 / this
+# times the loss of the first step: a run whose mean loss of an epoch lies above has diverged
+GROWN = 1000.0
+LEAST_LOSS = (
+    0.1  # a first loss below this, as of a student that starts at its teacher, counts as this
+)
+# logits that vary less over the classes have no z-scores: their gradient would be larger than 1 /
+# this
+FLAT = 1e-6
 NOT_DEALT = "dealt = {!r} is not allowed here: it deals out recorded logits, and these teachers run beside the student"
 SHARED = 2**31  # bytes: a block of one teacher's logits above this is neither kept nor shared
 
 
 class Run(NamedTuple):
-    """A finished training: its spec, the weights of the last epoch, the history, and where and when it was made (`meta`)."""
+    """A finished training: its spec, the weights of the last epoch, the history, and where and when
+    it was made (`meta`).
+    """
 
     spec: Spec
     state: dict[str, Tensor]
     loss: np.ndarray  # (epochs,) mean training loss
-    online_accuracy: np.ndarray  # (epochs,) accuracy on the training batches as they came, weights moving
+    # (epochs,) accuracy on the training batches as they came, weights moving
+    online_accuracy: np.ndarray
     meta: dict
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer finite, or has grown a thousandfold over its first value; nothing is stored."""
+    """The loss is no longer finite, or has grown a thousandfold over its first value; nothing is
+    stored.
+    """
 
 
 def device() -> str:
-    """Where this process computes. Not part of a spec: the meta data of every result say what it was."""
+    """Where this process computes. Not part of a spec: the meta data of every result say what it
+    was.
+    """
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def learning_rate(optim: Optim, step: int, steps: int) -> float:
-    """Linear warm-up to `lr` over the first `warmup` share of the steps, then half a cosine to zero.
+    """Linear warm-up to `lr` over the first `warmup` share of the steps, then half a cosine to
+    zero.
 
-    schedule "steps", e = epoch from 0, W = warmup * epochs rounded: lr * 0.1^(milestones <= e), times (1 + e) / W for e < W (Guo et al. 2024,
-    trainer.py, W = 8). There the schedule runs one epoch ahead (epoch 0 trains with the rate of epoch 1); here it does not.
+    schedule "steps", e = epoch from 0, W = warmup * epochs rounded: lr * 0.1^(milestones <= e),
+    times (1 + e) / W for e < W (Guo et al. 2024, trainer.py, W = 8). There the schedule runs one
+    epoch ahead (epoch 0 trains with the rate of epoch 1); here it does not.
     """
     if optim.schedule == "constant":
         return optim.lr
     if optim.schedule == "steps":
         epoch, warm = step * optim.epochs // steps, round(optim.warmup * optim.epochs)
-        return optim.lr * 0.1 ** sum(m <= epoch for m in optim.milestones) * min(1, (1 + epoch) / max(1, warm))
+        return (
+            optim.lr
+            * 0.1 ** sum(m <= epoch for m in optim.milestones)
+            * min(1, (1 + epoch) / max(1, warm))
+        )
     warm = round(optim.warmup * steps)
     if step < warm:
         return optim.lr * (step + 1) / warm
@@ -69,15 +98,22 @@ def learning_rate(optim: Optim, step: int, steps: int) -> float:
 
 
 def beside(spec: Spec) -> bool:
-    """Whether a student's teachers run on every batch instead of handing over their shared logits: in training mode, or where those are too large."""
+    """Whether a student's teachers run on every batch instead of handing over their shared logits:
+    in training mode, or where those are too large.
+    """
     data = load(spec.data)
-    too_large = large(spec.data, "train", spec.view) or len(data.train_y) * len(data.classes) * BLOCK * 4 > SHARED
+    too_large = (
+        large(spec.data, "train", spec.view)
+        or len(data.train_y) * len(data.classes) * BLOCK * 4 > SHARED
+    )
     return spec.distill is not None and (spec.distill.teacher_mode == "train" or too_large)
 
 
 def check(specs) -> None:
-    """ValueError in one sentence where a run of these specs, or of their teachers, cannot begin: a network that cannot be built or does not read its
-    inputs (kdcore.models.check), a batch larger than the data, teachers of other classes. Nothing is trained: call it before the first run."""
+    """ValueError in one sentence where a run of these specs, or of their teachers, cannot begin: a
+    network that cannot be built or does not read its inputs (kdcore.models.check), a batch larger
+    than the data, teachers of other classes. Nothing is trained: call it before the first run.
+    """
     visited, checked = set(), set()
 
     def visit(spec: Spec) -> None:
@@ -86,8 +122,13 @@ def check(specs) -> None:
         visited.add(id(spec))
         for teacher in spec.teachers:
             visit(teacher)
-        drawn = spec.data.model_copy(update={"seed": 0, "label_seed": 0})  # which change neither shapes nor numbers
-        listens = spec.distill and (spec.distill.dealt, spec.distill.teacher_mode, frozenset((t.data.name, t.model) for t in spec.teachers))
+        # which change neither shapes nor numbers
+        drawn = spec.data.model_copy(update={"seed": 0, "label_seed": 0})
+        listens = spec.distill and (
+            spec.distill.dealt,
+            spec.distill.teacher_mode,
+            frozenset((t.data.name, t.model) for t in spec.teachers),
+        )
         alike = drawn, spec.view, spec.model, spec.optim.batch_size, spec.pretrained, listens
         if alike not in checked:
             can_begin(spec)
@@ -101,32 +142,68 @@ def can_begin(spec: Spec) -> None:
     """What `check` asks of one spec."""
     data, text = load(spec.data), reads_text(spec.model)
     if (data.train_x.ndim == 2) != text:
-        raise ValueError(f"{spec.model} does not read {spec.data.name}, which is {'images' if text else 'text'}.")
+        raise ValueError(
+            f"{spec.model} does not read {spec.data.name}, which is {'images' if text else 'text'}."
+        )
     if text and (spec.view.name, spec.view.part) != ("clean", "whole"):
-        raise ValueError(f"{spec.data.name} is text: the only view of it is 'clean', whole; {spec.view.name!r}, {spec.view.part} is for images.")
+        raise ValueError(
+            f"{spec.data.name} is text: the only view of it is 'clean', whole; "
+            f"{spec.view.name!r}, {spec.view.part} is for images."
+        )
     if len(data.train_y) < spec.optim.batch_size:
-        raise ValueError(f"batch_size = {spec.optim.batch_size} is larger than the {len(data.train_y)} training examples of {spec.data.name}: at least one "
-                         "full batch is needed")
+        raise ValueError(
+            f"batch_size = {spec.optim.batch_size} is larger than the {len(data.train_y)} "
+            f"training examples of {spec.data.name}: at least one "
+            "full batch is needed"
+        )
     for teacher in spec.teachers:
         other = load(teacher.data)
-        if len(other.classes) != len(data.classes) or len(other.mean) != len(data.mean) or reads_text(teacher.model) != text:
-            raise ValueError(f"{teacher.model}, trained on {teacher.data.name}, cannot teach on {spec.data.name}: classes and channels must be as many, here "
-                             f"{len(other.classes)} and {len(other.mean)} for {len(data.classes)} and {len(data.mean)}")
+        if (
+            len(other.classes) != len(data.classes)
+            or len(other.mean) != len(data.mean)
+            or reads_text(teacher.model) != text
+        ):
+            raise ValueError(
+                f"{teacher.model}, trained on {teacher.data.name}, cannot teach on "
+                f"{spec.data.name}: classes and channels must be as many, here "
+                f"{len(other.classes)} and {len(other.mean)} for {len(data.classes)} and "
+                f"{len(data.mean)}"
+            )
     if spec.teachers and spec.distill.dealt != "own" and beside(spec):
         raise ValueError(NOT_DEALT.format(spec.distill.dealt))
-    models.check(spec.model, len(data.mean), len(data.classes), tuple(size(spec.data, spec.view)), spec.pretrained)
+    models.check(
+        spec.model,
+        len(data.mean),
+        len(data.classes),
+        tuple(size(spec.data, spec.view)),
+        spec.pretrained,
+    )
 
 
 def network(spec: Spec, state: dict[str, Tensor] | None = None) -> nn.Module:
     """The spec's network on the device, with its initial weights or the given ones."""
     data = load(spec.data)
     if (data.train_x.ndim == 2) != reads_text(spec.model):
-        raise ValueError(f"{spec.model} does not read {spec.data.name}, which is {'text' if data.train_x.ndim == 2 else 'images'}.")
-    net = models.build(spec.model, len(data.mean), len(data.classes), size(spec.data, spec.view), spec.model_seed, spec.pretrained and state is None)
+        raise ValueError(
+            f"{spec.model} does not read {spec.data.name}, which is "
+            f"{'text' if data.train_x.ndim == 2 else 'images'}."
+        )
+    net = models.build(
+        spec.model,
+        len(data.mean),
+        len(data.classes),
+        size(spec.data, spec.view),
+        spec.model_seed,
+        spec.pretrained and state is None,
+    )
     if state is not None:
         net.load_state_dict(state)
     elif isinstance(net, models.OnFeatures):
-        net.fixed.fit(normalise(epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0), data.mean, data.std))
+        net.fixed.fit(
+            normalise(
+                epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0), data.mean, data.std
+            )
+        )
     return net.to(device())
 
 
@@ -137,20 +214,46 @@ def frozen(spec: Spec) -> nn.Module:
 
 
 def make_optimiser(net: nn.Module, o: Optim) -> torch.optim.Optimizer:
-    """AdamW or SGD with momentum, as the spec says, fused; its learning rate is set before every step."""
+    """AdamW or SGD with momentum, as the spec says, fused; its learning rate is set before every
+    step.
+    """
     if o.method == "adamw":
-        return torch.optim.AdamW(net.parameters(), lr=o.lr, betas=(o.momentum, 0.999), weight_decay=o.weight_decay, fused=True)
-    return torch.optim.SGD(net.parameters(), lr=o.lr, momentum=o.momentum, nesterov=o.nesterov, weight_decay=o.weight_decay, fused=True)
+        return torch.optim.AdamW(
+            net.parameters(),
+            lr=o.lr,
+            betas=(o.momentum, 0.999),
+            weight_decay=o.weight_decay,
+            fused=True,
+        )
+    return torch.optim.SGD(
+        net.parameters(),
+        lr=o.lr,
+        momentum=o.momentum,
+        nesterov=o.nesterov,
+        weight_decay=o.weight_decay,
+        fused=True,
+    )
 
 
 def moments(net: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
-    """What the optimiser keeps for each weight, "<name>.<number of the weight>"; nothing of SGD without momentum."""
+    """What the optimiser keeps for each weight, "<name>.<number of the weight>"; nothing of SGD
+    without momentum.
+    """
     weights = enumerate(net.parameters())
-    return {f"{name}.{i}": v.cpu().numpy() for i, w in weights for name, v in optimiser.state.get(w, {}).items() if v is not None}
+    return {
+        f"{name}.{i}": v.cpu().numpy()
+        for i, w in weights
+        for name, v in optimiser.state.get(w, {}).items()
+        if v is not None
+    }
 
 
-def restore(net: nn.Module, optimiser: torch.optim.Optimizer, arrays: dict[str, np.ndarray]) -> None:
-    """Puts `moments` back: on the device and in the type that the optimiser itself would have given them, laid out in memory like their weights."""
+def restore(
+    net: nn.Module, optimiser: torch.optim.Optimizer, arrays: dict[str, np.ndarray]
+) -> None:
+    """Puts `moments` back: on the device and in the type that the optimiser itself would have given
+    them, laid out in memory like their weights.
+    """
     weights, state = list(net.parameters()), {}
     for key, value in arrays.items():
         name, _, number = key.rpartition(".")
@@ -160,14 +263,22 @@ def restore(net: nn.Module, optimiser: torch.optim.Optimizer, arrays: dict[str, 
         if moment.shape == w.shape:  # the fused optimiser walks both side by side
             moment = torch.empty_like(w, requires_grad=False).copy_(moment)
         state.setdefault(int(number), {})[name] = moment
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
 
 
 def loss_of(z: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None, progress: float) -> Tensor:
-    """The spec's loss of logits z (B, classes), labels y (B,), teachers' logits (K, B, classes) or None, after this share of the steps."""
+    """The spec's loss of logits z (B, classes), labels y (B,), teachers' logits (K, B, classes) or
+    None, after this share of the steps.
+    """
     d, squared = spec.distill, spec.loss == "squared"
     if teachers is None:
-        return losses.squared(z, one_hot(y, z.shape[1]).to(z.dtype)) if squared else cross_entropy(z, y)
+        return (
+            losses.squared(z, one_hot(y, z.shape[1]).to(z.dtype))
+            if squared
+            else cross_entropy(z, y)
+        )
     share = d.switch.teacher_share(progress) if d.switch else 1.0
     ce_weight, kd_weight = 1 - share + share * d.ce_weight, share * d.kd_weight
     if squared:
@@ -175,9 +286,18 @@ def loss_of(z: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None, progress:
     return losses.distillation(z, teachers, y, d.temperature, ce_weight, kd_weight, d.zscore)
 
 
-def step(net: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, spec: Spec, teachers: Tensor | None,
-         progress: float = 0.0) -> tuple[Tensor, Tensor]:
-    """One update. x (B, C, H, W) normalised, y (B,), teachers' logits (K, B, classes) or None -> (student logits, loss), both detached."""
+def step(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+    spec: Spec,
+    teachers: Tensor | None,
+    progress: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """One update. x (B, C, H, W) normalised, y (B,), teachers' logits (K, B, classes) or None ->
+    (student logits, loss), both detached.
+    """
     z = net(x)
     loss = loss_of(z, y, spec, teachers, progress)
     optimiser.zero_grad(set_to_none=True)
@@ -188,21 +308,36 @@ def step(net: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor,
     return z.detach(), loss.detach()
 
 
-def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, save=lambda *_: None,
-        after_epoch=lambda *_: None, after_step=lambda *_: None) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
-    """Trains from the first weights (or a snapshot) to the last epoch; returns (state, loss per epoch, online accuracy per epoch).
+def fit(
+    spec: Spec,
+    live: bool = False,
+    perturb: float = 0.0,
+    snapshot=None,
+    save=lambda *_: None,
+    after_epoch=lambda *_: None,
+    after_step=lambda *_: None,
+) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
+    """Trains from the first weights (or a snapshot) to the last epoch; returns (state, loss per
+    epoch, online accuracy per epoch).
 
-    live      teachers run on every batch instead of handing over their shared logits (always so with teacher_mode="train", of data that
-              are large in this view, and where BLOCK epochs of logits take more than SHARED bytes)
-    perturb   initial weights are multiplied by 1 + perturb * N(0, 1): how much rounding on another machine may matter
-    after_epoch   called with (epoch, network) after each; it must leave the network as it was; after_step likewise, with (step, network)
-    save      called now and then with (arrays, meta) of an unfinished run, from which `snapshot` resumes it to the same bits
+    live      teachers run on every batch instead of handing over their shared logits (always so
+              with teacher_mode="train", of data that are large in this view, and where BLOCK epochs
+              of logits take more than SHARED bytes)
+    perturb   initial weights are multiplied by 1 + perturb * N(0, 1): how much rounding on another
+              machine may matter
+    after_epoch   called with (epoch, network) after each; it must leave the network as it was;
+                  after_step likewise, with (step, network)
+    save      called now and then with (arrays, meta) of an unfinished run, from which `snapshot`
+              resumes it to the same bits
     """
     data, where, o = load(spec.data), device(), spec.optim
     y_all = torch.tensor(data.train_y, device=where)
     n, batches = len(y_all), len(y_all) // o.batch_size
     if batches == 0:
-        raise ValueError(f"batch_size = {o.batch_size} is larger than the {n} training images: at least one full batch is needed")
+        raise ValueError(
+            f"batch_size = {o.batch_size} is larger than the {n} training images: at least one "
+            "full batch is needed"
+        )
     net = network(spec).train()
     if perturb:
         generator = torch.Generator().manual_seed(spec.model_seed)
@@ -213,19 +348,36 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
     loss, online, start, first_loss = np.full(o.epochs, np.nan), np.full(o.epochs, np.nan), 0, None
     if snapshot is not None:
         start = snapshot.meta["epochs_done"]
-        net.load_state_dict({k[4:]: torch.from_numpy(v) for k, v in snapshot.arrays.items() if k.startswith("net.")})
+        net.load_state_dict(
+            {k[4:]: torch.from_numpy(v) for k, v in snapshot.arrays.items() if k.startswith("net.")}
+        )
         restore(net, optimiser, snapshot.arrays)
-        loss[:start], online[:start] = snapshot.arrays["loss"][:start], snapshot.arrays["online_accuracy"][:start]
+        loss[:start], online[:start] = (
+            snapshot.arrays["loss"][:start],
+            snapshot.arrays["online_accuracy"][:start],
+        )
         first_loss = snapshot.meta.get("first_loss", loss[0])
 
     live = live or beside(spec)
-    teachers = [network(t, train(t).state).train(spec.distill.teacher_mode == "train").requires_grad_(False) for t in spec.teachers] if live else []
+    teachers = (
+        [
+            network(t, train(t).state)
+            .train(spec.distill.teacher_mode == "train")
+            .requires_grad_(False)
+            for t in spec.teachers
+        ]
+        if live
+        else []
+    )
     seen = spec.seen_by_teachers(spec.view)
     views = {spec.view, *(seen if live else ())}
     body, features = net, None
     if isinstance(net, models.OnFeatures) and still(spec.view) and not live:
-        x = normalise(epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0, where), data.mean, data.std)
-        body, features = net.head, torch.cat([net.fixed(part) for part in x.split(CHUNK)])  # which no step changes
+        x = normalise(
+            epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0, where), data.mean, data.std
+        )
+        # which no step changes
+        body, features = (net.head, torch.cat([net.fixed(part) for part in x.split(CHUNK)]))
     if dealing := spec.teachers and spec.distill.dealt != "own":
         if live:
             raise ValueError(NOT_DEALT.format(spec.distill.dealt))
@@ -237,54 +389,106 @@ def fit(spec: Spec, live: bool = False, perturb: float = 0.0, snapshot=None, sav
         if spec.teachers and not live:
             first = 0 if same else epoch - epoch % BLOCK
             if epoch in (start, first):
-                draws = dict(aug_seed=0, first=0, count=1) if same else dict(aug_seed=spec.aug_seed, first=first, count=min(BLOCK, o.epochs - first))
+                draws = (
+                    dict(aug_seed=0, first=0, count=1)
+                    if same
+                    else dict(
+                        aug_seed=spec.aug_seed, first=first, count=min(BLOCK, o.epochs - first)
+                    )
+                )
                 at = [Inputs(data=spec.data, split="train", view=view, **draws) for view in seen]
-                block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(where)  # (count, K, n, classes)
+                # (count, K, n, classes)
+                block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(
+                    where
+                )
             shared = block[0 if same else epoch - first]
             shared = shared[:, givers] if dealing else shared
         order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
-        total_loss, hits = torch.zeros((), device=where), torch.zeros((), dtype=torch.int64, device=where)
+        total_loss, hits = (
+            torch.zeros((), device=where),
+            torch.zeros((), dtype=torch.int64, device=where),
+        )
         for b in range(batches):
-            index = order[b * o.batch_size:(b + 1) * o.batch_size]
+            index = order[b * o.batch_size : (b + 1) * o.batch_size]
             if features is None:
-                x = {v: normalise(batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where), data.mean, data.std) for v in views}
+                x = {
+                    v: normalise(
+                        batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where),
+                        data.mean,
+                        data.std,
+                    )
+                    for v in views
+                }
             else:
                 x = {spec.view: features[index]}
             done = epoch * batches + b
             optimiser.param_groups[0]["lr"] = learning_rate(o, done, steps)
             if live:
-                targets = torch.stack([t(x[v]) for t, v in zip(teachers, seen)]) if teachers else None
+                targets = (
+                    torch.stack([t(x[v]) for t, v in zip(teachers, seen)]) if teachers else None
+                )
             else:
                 targets = shared[:, index] if spec.teachers else None
-            z, value = step(body, optimiser, x[spec.view], y_all[index], spec, targets, done / steps)
+            z, value = step(
+                body, optimiser, x[spec.view], y_all[index], spec, targets, done / steps
+            )
             if first_loss is None:
                 first_loss = value.item()
-                if spec.distill is not None and spec.distill.zscore and not z.std(1).median() > FLAT:
-                    raise ValueError(f"zscore = True is not allowed with model = {spec.model!r}, whose first logits are alike for all classes: the z-score "
-                                     "divides by their spread")
+                if (
+                    spec.distill is not None
+                    and spec.distill.zscore
+                    and not z.std(1).median() > FLAT
+                ):
+                    raise ValueError(
+                        f"zscore = True is not allowed with model = {spec.model!r}, whose first "
+                        "logits are alike for all classes: the z-score "
+                        "divides by their spread"
+                    )
             after_step(done, net)
             total_loss += value
             hits += (z.argmax(1) == y_all[index]).sum()
-        loss[epoch], online[epoch] = total_loss.item() / batches, hits.item() / (batches * o.batch_size)
+        loss[epoch], online[epoch] = (
+            total_loss.item() / batches,
+            hits.item() / (batches * o.batch_size),
+        )
         if not math.isfinite(loss[epoch]) or loss[epoch] > GROWN * max(first_loss, LEAST_LOSS):
-            raise TrainingDiverged(f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]:g} in epoch {epoch + 1} of {o.epochs}, from "
-                                   f"{first_loss:.3g} in its first step: try a smaller learning rate than {o.lr}")
+            raise TrainingDiverged(
+                f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]:g} in "
+                f"epoch {epoch + 1} of {o.epochs}, from "
+                f"{first_loss:.3g} in its first step: try a smaller learning rate than {o.lr}"
+            )
         after_epoch(epoch, net)
         if time.monotonic() - saved_at > SAVE_EVERY and epoch + 1 < o.epochs:
-            save({**{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()}, **moments(net, optimiser), "loss": loss, "online_accuracy": online},
-                 {"epochs_done": epoch + 1, "seconds": spent + time.monotonic() - began, "first_loss": first_loss})
+            save(
+                {
+                    **{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()},
+                    **moments(net, optimiser),
+                    "loss": loss,
+                    "online_accuracy": online,
+                },
+                {
+                    "epochs_done": epoch + 1,
+                    "seconds": spent + time.monotonic() - began,
+                    "first_loss": first_loss,
+                },
+            )
             saved_at = time.monotonic()
     return {k: v.cpu() for k, v in net.state_dict().items()}, loss, online
 
 
 def train(spec: Spec) -> Run:
-    """The stored run of a spec; trained now, after its teachers, where there is none. An interrupted one goes on where it was."""
+    """The stored run of a spec; trained now, after its teachers, where there is none. An
+    interrupted one goes on where it was.
+    """
 
     def save(*entry):
         try:
             store.put("unfinished", spec.hash, *entry)
         except store.StoreError as error:
-            warnings.warn(f"{spec.model} (spec {spec.hash[:12]}) goes on without a snapshot: {error}", stacklevel=2)
+            warnings.warn(
+                f"{spec.model} (spec {spec.hash[:12]}) goes on without a snapshot: {error}",
+                stacklevel=2,
+            )
 
     def make():
         check([spec])
@@ -293,7 +497,11 @@ def train(spec: Spec) -> Run:
         begin, by, snapshot = time.monotonic(), provenance(), store.get("unfinished", spec.hash)
         state, loss, online = fit(spec, snapshot=snapshot, save=save)
         seconds = time.monotonic() - begin + (snapshot.meta["seconds"] if snapshot else 0.0)
-        arrays = {**{f"net.{k}": v.numpy() for k, v in state.items()}, "loss": loss, "online_accuracy": online}
+        arrays = {
+            **{f"net.{k}": v.numpy() for k, v in state.items()},
+            "loss": loss,
+            "online_accuracy": online,
+        }
         return arrays, {"spec": spec.model_dump(mode="json"), "seconds": round(seconds, 2), **by}
 
     entry = store.once("runs", spec.hash, make)
@@ -304,13 +512,17 @@ def train(spec: Spec) -> Run:
 
 @torch.inference_mode()
 def forward(net: nn.Module, x: Tensor, mean, std) -> Tensor:
-    """Logits (n, classes) of uint8 images (n, C, H, W), in batches that fit a core's cache or the accelerator's memory."""
+    """Logits (n, classes) of uint8 images (n, C, H, W), in batches that fit a core's cache or the
+    accelerator's memory.
+    """
     batch = 128 if x.device.type == "cpu" or x.shape[-1] >= 224 else 2048
     return torch.cat([net(normalise(part, mean, std)) for part in x.split(batch)])
 
 
 def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
-    """A trained model's logits on draws of a view, float32 (draws, n, classes). Computed once, stored, shared."""
+    """A trained model's logits on draws of a view, float32 (draws, n, classes). Computed once,
+    stored, shared.
+    """
     key = store.logits_key(spec.hash, inputs)
 
     def make():
@@ -318,12 +530,25 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
         parts = torch.arange(len(getattr(data, f"{inputs.split}_y")), device=where).split(CHUNK)
 
         def draw(epoch):
-            x = (batch_view(inputs.data, inputs.split, inputs.view, inputs.aug_seed, epoch, part, where) for part in parts)
-            return np.concatenate([forward(net, part, data.mean, data.std).cpu().numpy() for part in x])
+            x = (
+                batch_view(
+                    inputs.data, inputs.split, inputs.view, inputs.aug_seed, epoch, part, where
+                )
+                for part in parts
+            )
+            return np.concatenate(
+                [forward(net, part, data.mean, data.std).cpu().numpy() for part in x]
+            )
 
-        values = np.stack([draw(epoch) for epoch in range(inputs.first, inputs.first + inputs.count)])
+        values = np.stack(
+            [draw(epoch) for epoch in range(inputs.first, inputs.first + inputs.count)]
+        )
         made.append(values)
-        return {"logits": values}, {"model": spec.hash, "inputs": inputs.model_dump(mode="json"), **provenance()}
+        return {"logits": values}, {
+            "model": spec.hash,
+            "inputs": inputs.model_dump(mode="json"),
+            **provenance(),
+        }
 
     made = []
     try:
@@ -331,5 +556,8 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
     except store.StoreError as error:
         if not made:
             raise
-        warnings.warn(f"logits of {spec.model} (spec {spec.hash[:12]}) are used and not kept: {error}", stacklevel=2)
+        warnings.warn(
+            f"logits of {spec.model} (spec {spec.hash[:12]}) are used and not kept: {error}",
+            stacklevel=2,
+        )
         return made[0]

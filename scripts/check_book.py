@@ -1,11 +1,13 @@
 """Gate after the HTML build: what Sphinx does not notice even with -n -W.
 
-Checks the executed chapters for failed cells, every page for links, anchors and images that lead nowhere and for images
-without a text alternative, how heavy each page is, and, where Chromium is installed, that MathJax typesets all mathematics.
-Prints one line per fault and returns 1 when there is any. With --site, for a book that is published: also for what a page would load from elsewhere.
+Checks the executed chapters for failed cells, every page for links, anchors and images that lead
+nowhere and for images without a text alternative, how heavy each page is, and, where Chromium is
+installed, that MathJax typesets all mathematics. Prints one line per fault and returns 1 when there
+is any. With --site, for a book that is published: also for what a page would load from elsewhere.
 
     python scripts/check_book.py [--site] [BOOK = _build/html]
 """
+
 import argparse
 import hashlib
 import json
@@ -21,7 +23,8 @@ import vendor_js
 from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
 
 ROOT = Path(__file__).resolve().parent.parent
-warnings.filterwarnings("ignore", category=XMLParsedAsHTMLWarning)  # an SVG is searched as a page is
+# an SVG is searched as a page is
+warnings.filterwarnings("ignore", category=XMLParsedAsHTMLWarning)
 HEAVIEST = 4_000_000  # bytes of one page with its own images; a slider's frames are most of it
 
 
@@ -32,7 +35,11 @@ def check_chapters(folder: Path) -> list[str]:
         for i, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
             if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
                 continue
-            errors = [f"{o['ename']}: {o['evalue']}" for o in cell["outputs"] if o["output_type"] == "error"]
+            errors = [
+                f"{o['ename']}: {o['evalue']}"
+                for o in cell["outputs"]
+                if o["output_type"] == "error"
+            ]
             faults += [f"{path.name}, cell {i}: {error}" for error in errors]
             if cell["execution_count"] is None and not errors:
                 faults.append(f"{path.name}, cell {i}: not executed")
@@ -40,12 +47,18 @@ def check_chapters(folder: Path) -> list[str]:
 
 
 def read_pages(book: Path) -> dict[Path, BeautifulSoup]:
-    pages = [p for p in sorted(book.rglob("*.html")) if not {"_static", "_sources"} & set(p.relative_to(book).parts)]
+    pages = [
+        p
+        for p in sorted(book.rglob("*.html"))
+        if not {"_static", "_sources"} & set(p.relative_to(book).parts)
+    ]
     return {page: BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser") for page in pages}
 
 
 def check_references(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
-    """Every href and src that stays inside the book must name a file, and an id in it where there is a #."""
+    """Every href and src that stays inside the book must name a file, and an id in it where there
+    is a #.
+    """
     ids = {page: {node["id"] for node in soup.find_all(id=True)} for page, soup in pages.items()}
     faults = []
     for page, soup in pages.items():
@@ -63,34 +76,76 @@ def check_references(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
     return faults
 
 
-# Attributes whose address is loaded with the page; an href only of these links (others, such as "next" or "canonical", are followed or read).
-LOADED = {"src", "srcset", "poster", "data", "background", "xlink:href", "data-jupyter-widgets-cdn", "data-main"}
-RELATIONS = {"stylesheet", "preload", "prefetch", "modulepreload", "preconnect", "dns-prefetch", "icon", "apple-touch-icon", "manifest", "mask-icon"}
+# Attributes whose address is loaded with the page; an href only of these links (others, such as
+# "next" or "canonical", are followed or read).
+LOADED = {
+    "src",
+    "srcset",
+    "poster",
+    "data",
+    "background",
+    "xlink:href",
+    "data-jupyter-widgets-cdn",
+    "data-main",
+}
+RELATIONS = {
+    "stylesheet",
+    "preload",
+    "prefetch",
+    "modulepreload",
+    "preconnect",
+    "dns-prefetch",
+    "icon",
+    "apple-touch-icon",
+    "manifest",
+    "mask-icon",
+}
 OUTSIDE = re.compile(r"\s*(?:(?:https?|wss?|ftp):|//|\\\\)", re.I)
 ELSEWHERE = r"""\s*["'`]?\s*(?:(?:https?|wss?):)?//"""
 IN_CSS = re.compile(rf"(?:@import\s+|url\(){ELSEWHERE}", re.I)
-IN_SCRIPT = re.compile(rf"""(?:\bimport\s*(?:[\w*{{}}\s,$]+\bfrom\b)?|\bimport\s*\(|\bexport\b[^;"'`]*\bfrom\b|importScripts\(|new\s+(?:Shared)?Worker\(|\bfetch\(|"""
-                       rf"""\.src\s*=|new\s+(?:WebSocket|EventSource)\()(?=\s*["'`]){ELSEWHERE}""", re.I)
+IN_SCRIPT = re.compile(
+    rf"""(?:\bimport\s*(?:[\w*{{}}\s,$]+\bfrom\b)?|\bimport\s*\(|\bexport\b[^;"'`]*\bfrom\b|importScripts\(|new\s+(?:Shared)?Worker\(|\bfetch\(|"""
+    rf"""\.src\s*=|new\s+(?:WebSocket|EventSource)\()(?=\s*["'`]){ELSEWHERE}""",
+    re.I,
+)
 
 
 def _excerpt(found):
-    return " ".join(found.string[found.start():found.start() + 80].split())
+    return " ".join(found.string[found.start() : found.start() + 80].split())
 
 
 def loaded_from_outside(soup: BeautifulSoup) -> list[str]:
-    """What a page asks other places for by itself: scripts, styles, images, frames, fonts, imports; not the links that a reader may follow."""
+    """What a page asks other places for by itself: scripts, styles, images, frames, fonts, imports;
+    not the links that a reader may follow.
+    """
     found = []
     for node in soup.find_all(True):
         for name, value in node.attrs.items():
             values = [value] if isinstance(value, str) else value
             if name == "srcset":
                 values = [part.strip() for text in values for part in text.split(",")]
-            followed = name == "href" and (node.name == "image" or node.name == "use" or node.name == "link" and RELATIONS & set(node.get("rel", [])))
+            followed = name == "href" and (
+                node.name == "image"
+                or node.name == "use"
+                or node.name == "link"
+                and RELATIONS & set(node.get("rel", []))
+            )
             if name in LOADED or followed:
-                found += [f"{node.name} {name} {text[:80]}" for text in values if OUTSIDE.match(text)]
+                found += [
+                    f"{node.name} {name} {text[:80]}" for text in values if OUTSIDE.match(text)
+                ]
             if name == "style":
-                found += [f"{node.name} style {_excerpt(m)}" for text in values for m in IN_CSS.finditer(text)]
-            if name == "content" and node.name == "meta" and node.get("http-equiv", "").lower() == "refresh" and re.search(f"url={ELSEWHERE}", value, re.I):
+                found += [
+                    f"{node.name} style {_excerpt(m)}"
+                    for text in values
+                    for m in IN_CSS.finditer(text)
+                ]
+            if (
+                name == "content"
+                and node.name == "meta"
+                and node.get("http-equiv", "").lower() == "refresh"
+                and re.search(f"url={ELSEWHERE}", value, re.I)
+            ):
                 found.append(f"meta refresh {value[:80]}")
         if node.name == "base" and OUTSIDE.match(node.get("href", "")):
             found.append(f"base href {node['href'][:80]}")
@@ -102,27 +157,39 @@ def loaded_from_outside(soup: BeautifulSoup) -> list[str]:
 
 
 def check_self_contained(book: Path) -> list[str]:
-    """Every page, also search and index, every style, script and SVG of the book: what would be loaded from elsewhere. The files of
-    scripts/vendor_js.py are known by their SHA-256; what they can load is set by the pages, and is checked there and in a browser."""
+    """Every page, also search and index, every style, script and SVG of the book: what would be
+    loaded from elsewhere. The files of scripts/vendor_js.py are known by their SHA-256; what they
+    can load is set by the pages, and is checked there and in a browser.
+    """
     faults, vendored = [], vendor_js.recorded()
     for file in sorted(path for path in book.rglob("*") if path.is_file()):
         name = file.relative_to(book)
         digest = vendored.get(name.as_posix().removeprefix("_static/vendor/"))
         if digest:
-            faults += [f"{name}: is not the file that scripts/vendor_js.py records"] * (hashlib.sha256(file.read_bytes()).hexdigest() != digest)
-        if digest or "_sources" in name.parts or file.suffix not in (".html", ".css", ".js", ".mjs", ".svg"):
+            faults += [f"{name}: is not the file that scripts/vendor_js.py records"] * (
+                hashlib.sha256(file.read_bytes()).hexdigest() != digest
+            )
+        if (
+            digest
+            or "_sources" in name.parts
+            or file.suffix not in (".html", ".css", ".js", ".mjs", ".svg")
+        ):
             continue
         text = file.read_text(encoding="utf-8", errors="replace")
         if file.suffix in (".html", ".svg"):
             found = loaded_from_outside(BeautifulSoup(text, "html.parser"))
         else:
-            found = [_excerpt(m) for m in (IN_CSS if file.suffix == ".css" else IN_SCRIPT).finditer(text)]
+            found = [
+                _excerpt(m) for m in (IN_CSS if file.suffix == ".css" else IN_SCRIPT).finditer(text)
+            ]
         faults += [f"{name}: loads from elsewhere: {what}" for what in dict.fromkeys(found)]
     return faults
 
 
 def check_alternatives(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
-    """Every image of the content needs an alt text; Sphinx fills a missing one with the file's address."""
+    """Every image of the content needs an alt text; Sphinx fills a missing one with the file's
+    address.
+    """
     faults = []
     for page, soup in pages.items():
         for image in soup.select("article img, main img"):
@@ -133,20 +200,43 @@ def check_alternatives(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str
 
 
 def weights(pages: dict[Path, BeautifulSoup]) -> dict[Path, int]:
-    """Bytes of each page with its own images; scripts and styles, which all pages share, are not counted."""
-    own = {page: {(page.parent / unquote(image["src"])).resolve() for image in soup.select("img[src]") if ":" not in image["src"]}
-           for page, soup in pages.items()}
-    return {page: page.stat().st_size + sum(image.stat().st_size for image in images if image.is_file()) for page, images in own.items()}
+    """Bytes of each page with its own images; scripts and styles, which all pages share, are not
+    counted.
+    """
+    own = {
+        page: {
+            (page.parent / unquote(image["src"])).resolve()
+            for image in soup.select("img[src]")
+            if ":" not in image["src"]
+        }
+        for page, soup in pages.items()
+    }
+    return {
+        page: page.stat().st_size + sum(image.stat().st_size for image in images if image.is_file())
+        for page, images in own.items()
+    }
 
 
 def check_weights(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
     """States the weights; a page above `HEAVIEST` is a fault."""
     bytes_of = weights(pages)
     heaviest = max(bytes_of, key=bytes_of.get)
-    shared = sum(file.stat().st_size for file in book.glob("_static/**/*") if file.suffix in (".js", ".css", ".woff2"))
-    print(f"check_book: a page with its images weighs {sorted(bytes_of.values())[len(bytes_of) // 2] / 1e3:.0f} kB (median), at most "
-          f"{bytes_of[heaviest] / 1e6:.1f} MB ({heaviest.relative_to(book)}); all scripts, styles and fonts {shared / 1e6:.1f} MB, loaded once")
-    return [f"{page.relative_to(book)}: weighs {size / 1e6:.1f} MB, more than {HEAVIEST / 1e6:g}" for page, size in bytes_of.items() if size > HEAVIEST]
+    shared = sum(
+        file.stat().st_size
+        for file in book.glob("_static/**/*")
+        if file.suffix in (".js", ".css", ".woff2")
+    )
+    print(
+        "check_book: a page with its images weighs "
+        f"{sorted(bytes_of.values())[len(bytes_of) // 2] / 1e3:.0f} kB (median), at most "
+        f"{bytes_of[heaviest] / 1e6:.1f} MB ({heaviest.relative_to(book)}); all scripts, styles "
+        f"and fonts {shared / 1e6:.1f} MB, loaded once"
+    )
+    return [
+        f"{page.relative_to(book)}: weighs {size / 1e6:.1f} MB, more than {HEAVIEST / 1e6:g}"
+        for page, size in bytes_of.items()
+        if size > HEAVIEST
+    ]
 
 
 def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
@@ -160,13 +250,28 @@ def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]
         formulas = len(soup.select(".math"))
         if not formulas:
             continue
-        dom = subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom", page.as_uri()],
-                             capture_output=True, text=True, timeout=120).stdout
+        dom = subprocess.run(
+            [
+                chromium,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--virtual-time-budget=20000",
+                "--dump-dom",
+                page.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        ).stdout
         typeset = BeautifulSoup(dom, "html.parser")
         name = page.relative_to(book)
         if (found := len(typeset.select(".math mjx-container"))) != formulas:
             faults.append(f"{name}: {formulas} formulas, {found} typeset")
-        faults += [f"{name}: formula: {node['data-mjx-error']}" for node in typeset.select("[data-mjx-error]")]
+        faults += [
+            f"{name}: formula: {node['data-mjx-error']}"
+            for node in typeset.select("[data-mjx-error]")
+        ]
     return faults
 
 
@@ -188,6 +293,8 @@ def main(book: Path, site: bool = False) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("book", nargs="?", type=Path, default=ROOT / "_build" / "html")
-    parser.add_argument("--site", action="store_true", help="also a fault: what a page would load from elsewhere")
+    parser.add_argument(
+        "--site", action="store_true", help="also a fault: what a page would load from elsewhere"
+    )
     arguments = parser.parse_args()
     sys.exit(main(arguments.book, arguments.site))

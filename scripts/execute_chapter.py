@@ -1,11 +1,14 @@
-"""Executes a chapter with papermill and writes a page source that is the same, byte for byte, on every run.
+"""Executes a chapter with papermill and writes a page source that is the same, byte for byte, on
+every run.
 
-    python scripts/execute_chapter.py low_fidelity                                  # quick, into book/chapters/
+    python scripts/execute_chapter.py low_fidelity                                  # quick, into
+            book/chapters/
     python scripts/execute_chapter.py low_fidelity --preset published -p temperature 5
-    python scripts/execute_chapter.py low_fidelity --in-place                       # refresh what nbval compares with
+    python scripts/execute_chapter.py low_fidelity --in-place                       # refresh what
+            nbval compares with
 
-Parameters are given as to papermill (-p, -r, -y, -b, -f) and read by papermill itself. They are checked before a kernel starts.
-An existing output is replaced only when every cell ran.
+Parameters are given as to papermill (-p, -r, -y, -b, -f) and read by papermill itself. They are
+checked before a kernel starts. An existing output is replaced only when every cell ran.
 """
 
 import argparse
@@ -26,7 +29,6 @@ from nbclient.exceptions import DeadKernelError
 from papermill.cli import papermill as command_line
 
 from kdcore.book.chapter import ParameterError
-
 from kdcore.folders import named
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,28 +47,60 @@ def preset_options(name, preset):
 
 
 def parameters_of(name, options):
-    """The parameters that papermill reads from its options: it writes them into a copy of the notebook, and runs nothing."""
+    """The parameters that papermill reads from its options: it writes them into a copy of the
+    notebook, and runs nothing.
+    """
     source = ROOT / "notebooks" / f"{name}.ipynb"
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / source.name
         try:
             with warnings.catch_warnings(action="ignore"):  # about a file without an ending
-                command_line.main([str(source), str(copy), "--prepare-only", "--no-progress-bar", "--log-level=ERROR", *options], standalone_mode=False)
-            given = json.loads(copy.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"]
+                command_line.main(
+                    [
+                        str(source),
+                        str(copy),
+                        "--prepare-only",
+                        "--no-progress-bar",
+                        "--log-level=ERROR",
+                        *options,
+                    ],
+                    standalone_mode=False,
+                )
+            given = json.loads(copy.read_text(encoding="utf-8"))["metadata"]["papermill"][
+                "parameters"
+            ]
         except click.ClickException as error:
-            sys.exit(f"papermill does not understand {shlex.join(options)}: {error.format_message().rstrip('.')}.")
-        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError, papermill.exceptions.PapermillException) as error:
+            sys.exit(
+                f"papermill does not understand {shlex.join(options)}: "
+                f"{error.format_message().rstrip('.')}."
+            )
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            RecursionError,
+            yaml.YAMLError,
+            papermill.exceptions.PapermillException,
+        ) as error:
             reason = " ".join(str(error).split())[:300]
-            sys.exit(f"papermill cannot read {shlex.join(options)[:300]}: {reason or type(error).__name__}. Parameters are a YAML mapping of names to values.")
+            sys.exit(
+                f"papermill cannot read {shlex.join(options)[:300]}: "
+                f"{reason or type(error).__name__}. Parameters are a YAML mapping of names to "
+                "values."
+            )
     allowed = list(papermill.inspect_notebook(source))
     unknown = [str(key) for key in given if key not in allowed]
     if unknown:
-        sys.exit(f"{name} has no parameter {', '.join(unknown)[:300]}. Parameters: {', '.join(allowed)}.")
+        sys.exit(
+            f"{name} has no parameter {', '.join(unknown)[:300]}. Parameters: {', '.join(allowed)}."
+        )
     return given
 
 
 def check(name, parameters):
-    """ParameterError, or nothing: the cells up to the one that reads the parameters, which are light, are run here, before a kernel is waited for."""
+    """ParameterError, or nothing: the cells up to the one that reads the parameters, which are
+    light, are run here, before a kernel is waited for.
+    """
     scope = {"__name__": "__main__"}
     for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells:
         if cell.cell_type == "code":
@@ -78,7 +112,9 @@ def check(name, parameters):
 
 
 def normalise(nb):
-    """The notebook's JSON text without what differs between two equal runs: times, random ids, progress bars."""
+    """The notebook's JSON text without what differs between two equal runs: times, random ids,
+    progress bars.
+    """
     nb.metadata.pop("papermill", None)
     nb.metadata.get("language_info", {}).pop("version", None)
     for cell in nb.cells:
@@ -88,7 +124,8 @@ def normalise(nb):
         if "injected-parameters" in tags:
             cell.id = "injected-parameters"
         if {"parameters", "injected-parameters"} & set(tags) and "remove-cell" not in tags:
-            tags.append("remove-cell")  # on the page the defaults above the real values would mislead
+            # on the page the defaults above the real values would mislead
+            tags.append("remove-cell")
         if cell.cell_type != "code":
             continue
         outputs = []
@@ -102,15 +139,26 @@ def normalise(nb):
                 outputs.append(output)
         cell.outputs = outputs
     text = nbformat.writes(nb)
-    widgets = nb.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
+    widgets = (
+        nb.metadata.get("widgets", {})
+        .get("application/vnd.jupyter.widget-state+json", {})
+        .get("state", {})
+    )
     for number, model in enumerate(widgets):  # in the order of creation
         text = text.replace(model, f"{number:032x}")
-    return nbformat.writes(nbformat.reads(text, as_version=4)) + "\n"  # again: keys are sorted, also by their new ids
+    # again: keys are sorted, also by their new ids
+    return nbformat.writes(nbformat.reads(text, as_version=4)) + "\n"
 
 
 def execute(name, parameters):
-    """Runs the notebook in its folder; the kernel's stderr (training progress) goes to this terminal as it comes."""
-    for variable, value in {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "0"}.items():
+    """Runs the notebook in its folder; the kernel's stderr (training progress) goes to this
+    terminal as it comes.
+    """
+    for variable, value in {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": "0",
+    }.items():
         os.environ.setdefault(variable, value)
     terminal = sys.stderr.isatty()
     if not terminal:
@@ -131,14 +179,25 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("name", help="chapter: " + ", ".join(known))
     parser.add_argument("--preset", default="quick", help="quick (default) or a folder of presets/")
-    parser.add_argument("--words", default="", help="papermill's options as one text, in which quotes are those of the shell")
+    parser.add_argument(
+        "--words",
+        default="",
+        help="papermill's options as one text, in which quotes are those of the shell",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--output", type=Path, help="default: book/chapters/NAME.ipynb")
-    where.add_argument("--in-place", action="store_true", help="refresh the outputs in notebooks/, with the defaults")
+    where.add_argument(
+        "--in-place",
+        action="store_true",
+        help="refresh the outputs in notebooks/, with the defaults",
+    )
     options, others = parser.parse_known_args(arguments)  # the others are papermill's
     name = Path(options.name).stem
     if name not in known:
-        sys.exit(f"There is no chapter {options.name or 'without a name: give NAME=...'}. Chapters: {', '.join(known)}.")
+        sys.exit(
+            f"There is no chapter {options.name or 'without a name: give NAME=...'}. Chapters: "
+            f"{', '.join(known)}."
+        )
     try:
         others += shlex.split(options.words)
     except ValueError as error:
@@ -151,11 +210,17 @@ def main(arguments=None):
     except ValueError as error:
         sys.exit(str(error))
     source = ROOT / "notebooks" / f"{name}.ipynb"
-    output = source if options.in_place else options.output or ROOT / "book" / "chapters" / f"{name}.ipynb"
+    output = (
+        source
+        if options.in_place
+        else options.output or ROOT / "book" / "chapters" / f"{name}.ipynb"
+    )
     try:
         check(name, parameters)
         output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output.parent).close()  # now: after training a page that cannot be written would be lost
+        tempfile.TemporaryFile(
+            dir=output.parent
+        ).close()  # now: after training a page that cannot be written would be lost
     except ParameterError as error:
         sys.exit(f"{name}: these parameters do not fit.\n{error}")
     except OSError as error:
@@ -164,7 +229,10 @@ def main(arguments=None):
         nb = execute(name, parameters)
     except papermill.PapermillExecutionError as error:
         stack = COLOURS.sub("", "\n".join(error.traceback)).splitlines()[-12:]
-        sys.exit(f"\n{name}: cell [{error.exec_count}] failed; {output.name} is left as it was.\n" + "\n".join(stack))
+        sys.exit(
+            f"\n{name}: cell [{error.exec_count}] failed; {output.name} is left as it was.\n"
+            + "\n".join(stack)
+        )
     except DeadKernelError:
         sys.exit(f"\n{name}: the kernel died (out of memory?); {output.name} is left as it was.")
     partial = output.with_suffix(".partial")

@@ -1,6 +1,6 @@
 """Writes one figure of an executed chapter to a file.
 
-    python scripts/export_figure.py low_fidelity fig-fidelity-accuracy book/_assets/low-fidelity.svg
+python scripts/export_figure.py low_fidelity fig-fidelity-accuracy book/_assets/low-fidelity.svg
 """
 
 import sys
@@ -16,7 +16,11 @@ def main(chapter, figure, target):
     cells = {c.metadata.get("mystnb", {}).get("figure", {}).get("name"): c for c in notebook.cells}
     if figure not in cells:
         sys.exit(f"{chapter} has no figure {figure}. Figures: {', '.join(filter(None, cells))}.")
-    svg = next(o.data["image/svg+xml"] for o in cells[figure].outputs if "image/svg+xml" in o.get("data", {}))
+    svg = next(
+        o.data["image/svg+xml"]
+        for o in cells[figure].outputs
+        if "image/svg+xml" in o.get("data", {})
+    )
     Path(target).write_text(svg)
 
 

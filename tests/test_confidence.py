@@ -5,13 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdcore.metrics import tilt as c
 from kdcore.metrics import eigen
+from kdcore.metrics import tilt as c
 
 few = settings(max_examples=40, deadline=None)
 logits = arrays(np.float64, (5, 4), elements=st.floats(-8, 8))
 points = arrays(np.float64, (2, 12), elements=st.floats(-20, 20))
-X, Y, Z = np.random.default_rng(0).normal(size=(3, 200)) + 2 * np.random.default_rng(1).normal(size=200)
+X, Y, Z = np.random.default_rng(0).normal(size=(3, 200)) + 2 * np.random.default_rng(1).normal(
+    size=200
+)
 
 
 # --- log-odds ---
@@ -23,7 +25,9 @@ def test_log_odds_are_the_logit_of_the_probability(z, k):
     p = np.exp(z - z.max(1, keepdims=True))
     p = (p / p.sum(1, keepdims=True))[:, k]
     assert c.log_odds(z, np.full(5, k)) == pytest.approx(np.log(p) - np.log1p(-p), abs=1e-7)
-    assert c.log_odds(z + 100, np.full(5, k)) == pytest.approx(c.log_odds(z, np.full(5, k)), abs=1e-10)
+    assert c.log_odds(z + 100, np.full(5, k)) == pytest.approx(
+        c.log_odds(z, np.full(5, k)), abs=1e-10
+    )
 
 
 def test_log_odds_equal_the_naive_formula_for_moderate_logits():
@@ -44,7 +48,9 @@ def test_log_odds_stay_exact_where_probabilities_round_to_0_or_1():
 @given(logits)
 def test_only_a_majority_class_has_positive_log_odds(z):
     k = z.argmax(1)
-    assert (c.log_odds(z, k) >= -np.log(3) - 1e-9).all()  # the predicted class of four has probability 1/4 or more
+    assert (
+        c.log_odds(z, k) >= -np.log(3) - 1e-9
+    ).all()  # the predicted class of four has probability 1/4 or more
     assert (c.log_odds(z, (k + 1) % 4) <= 1e-9).all()
 
 
@@ -67,7 +73,9 @@ def test_slopes_of_a_scaled_and_shifted_teacher_are_the_scale(xz, scale, shift):
 
 
 def test_two_models_alike_have_instrument_slope_1_and_a_plain_slope_below():
-    """Teacher and rerun share the examples' difficulty and nothing else: selection tilts the plot, not the instrument's."""
+    """Teacher and rerun share the examples' difficulty and nothing else: selection tilts the plot,
+    not the instrument's.
+    """
     shared, *luck = np.random.default_rng(0).normal(size=(4, 40_000))
     x, y, z = (shared + 0.7 * one for one in luck)
     assert c.slope(x, y) == pytest.approx(1 / 1.49, abs=0.02)
@@ -75,7 +83,9 @@ def test_two_models_alike_have_instrument_slope_1_and_a_plain_slope_below():
     assert c.instrument_slope(x, 1.3 * y, z) == pytest.approx(1.3, abs=0.03)
     own, third = c.tilt(x, y), c.tilt(x, y, by=z)
     assert own.shift_low > 0.3 and own.shift_high < -0.3
-    assert third.shift_low == pytest.approx(0, abs=0.03) and third.shift_high == pytest.approx(0, abs=0.03)
+    assert third.shift_low == pytest.approx(0, abs=0.03) and third.shift_high == pytest.approx(
+        0, abs=0.03
+    )
     assert third.below_low == pytest.approx(0.5, abs=0.02) and own.below_low < 0.4
 
 
@@ -92,14 +102,18 @@ def test_tilt_by_hand():
     x = np.arange(8.0)
     y = np.array([-2.0, -4, 2, 3, 4, 5, 7, 9])
     got = c.tilt(x, y)
-    assert got[1:] == pytest.approx((-2, 2, -3.5, 1.5, 1, 0))  # two examples in each quartile: 0, 1 and 6, 7
+    # two examples in each quartile: 0, 1 and 6, 7
+    assert got[1:] == pytest.approx((-2, 2, -3.5, 1.5, 1, 0))
     by = c.tilt(x, y, by=[0, 9, 5, 5, 5, 5, 9, 0])
     assert by[1:] == pytest.approx((11 / 7, 11 / 5, (-2 + 2) / 2, (-5 + 1) / 2, 0.5, 0.5))
     assert by.slope == got.slope == pytest.approx(scipy.stats.linregress(x, y).slope)
 
 
 @few
-@given(st.lists(st.integers(-50, 50), min_size=12, max_size=12, unique=True), st.permutations(range(12)))
+@given(
+    st.lists(st.integers(-50, 50), min_size=12, max_size=12, unique=True),
+    st.permutations(range(12)),
+)
 def test_tilt_does_not_depend_on_the_order_of_examples(x, order):
     x, y = np.array(x), Y[:12]
     assert c.tilt(x[order], y[order]) == pytest.approx(c.tilt(x, y))
@@ -144,12 +158,17 @@ def test_toy_margins_and_slope_are_those_of_the_fitted_model(t, T):
     inputs = np.column_stack([SHARED * S, PRIVATE * np.eye(N)])
     lam = np.array(c.toy_eigenvalues(N, SHARED, PRIVATE))
     teacher, student = eigen.gradient_flow(lam, T), eigen.rounds(lam, t, T)
-    f, f_ = spectral(inputs, lambda v: eigen.gradient_flow(v, T)), spectral(inputs, lambda v: eigen.rounds(v, t, T))
+    f, f_ = (
+        spectral(inputs, lambda v: eigen.gradient_flow(v, T)),
+        spectral(inputs, lambda v: eigen.rounds(v, t, T)),
+    )
     clean = S == GIVEN
     for g, prediction in ((teacher, f), (student, f_)):
         margins = c.toy_margins(FLIPPED, *g)
         assert prediction[clean] * GIVEN[clean] == pytest.approx(np.full(clean.sum(), margins[0]))
-        assert prediction[~clean] * GIVEN[~clean] == pytest.approx(np.full((~clean).sum(), margins[1]))
+        assert prediction[~clean] * GIVEN[~clean] == pytest.approx(
+            np.full((~clean).sum(), margins[1])
+        )
     predicted = np.sign(f)
     expected = scipy.stats.linregress(f * predicted, f_ * predicted).slope
     assert c.toy_slope(FLIPPED, teacher, student) == pytest.approx(expected, rel=1e-6)
@@ -173,7 +192,10 @@ def test_toy_slope_by_reference_values_and_in_the_limit():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: c.log_odds([[1.0], [2.0]], [0, 0]), "logits have 1 class; log-odds need 2 or more"),
+        (
+            lambda: c.log_odds([[1.0], [2.0]], [0, 0]),
+            "logits have 1 class; log-odds need 2 or more",
+        ),
         (lambda: c.log_odds([[1.0, 2.0]], [2]), "classes run from 2 to 2; allowed are 0 to 1"),
         (lambda: c.log_odds([[1.0, np.inf]], [0]), "NaN or infinite"),
         (lambda: c.slope([1.0, 2.0], [1.0]), r"y has shape \(1,\)"),

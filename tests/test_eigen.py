@@ -16,10 +16,19 @@ LAM = SIGMA**2
 
 
 def integrated(phases, decay=0.0):
-    """Predictions X beta after gradient flow from 0 over phases of (time, target), by numerical integration in weight space."""
+    """Predictions X beta after gradient flow from 0 over phases of (time, target), by numerical
+    integration in weight space.
+    """
     beta = np.zeros(X.shape[1])
     for time, target in phases:
-        ode = solve_ivp(lambda t, b: -X.T @ (X @ b - target) - decay * b, (0, time), beta, method="DOP853", rtol=1e-10, atol=1e-12)
+        ode = solve_ivp(
+            lambda t, b: -X.T @ (X @ b - target) - decay * b,
+            (0, time),
+            beta,
+            method="DOP853",
+            rtol=1e-10,
+            atol=1e-12,
+        )
         beta = ode.y[:, -1]
     return X @ beta
 
@@ -37,15 +46,21 @@ def test_teacher_student_and_a_third_round_solve_the_differential_equation(t, T)
     teacher = integrated([(T, Y)])
     student = integrated([(t, teacher)])
     assert predictions(eigen.gradient_flow(LAM, T)) == pytest.approx(teacher, abs=1e-8)
-    assert predictions(eigen.student(eigen.gradient_flow(LAM, t), eigen.gradient_flow(LAM, T))) == pytest.approx(student, abs=1e-8)
-    assert predictions(eigen.rounds(LAM, T, t, 1.0)) == pytest.approx(integrated([(1.0, student)]), abs=1e-8)
+    assert predictions(
+        eigen.student(eigen.gradient_flow(LAM, t), eigen.gradient_flow(LAM, T))
+    ) == pytest.approx(student, abs=1e-8)
+    assert predictions(eigen.rounds(LAM, T, t, 1.0)) == pytest.approx(
+        integrated([(1.0, student)]), abs=1e-8
+    )
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 0.9])
 def test_mixed_targets_solve_the_differential_equation(weight):
     teacher = integrated([(1.5, Y)])
     mixed = integrated([(2.5, (1 - weight) * Y + weight * teacher)])
-    assert predictions(eigen.student(eigen.gradient_flow(LAM, 2.5), eigen.gradient_flow(LAM, 1.5), weight)) == pytest.approx(mixed, abs=1e-8)
+    assert predictions(
+        eigen.student(eigen.gradient_flow(LAM, 2.5), eigen.gradient_flow(LAM, 1.5), weight)
+    ) == pytest.approx(mixed, abs=1e-8)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 2.0])
@@ -53,14 +68,20 @@ def test_weight_decay_solves_the_differential_equation(decay):
     teacher = integrated([(1.5, Y)], decay)
     g = eigen.ridge(LAM, 1.5, decay)
     assert predictions(g) == pytest.approx(teacher, abs=1e-8)
-    assert predictions(eigen.student(eigen.ridge(LAM, 4.0, decay), g)) == pytest.approx(integrated([(4.0, teacher)], decay), abs=1e-8)
+    assert predictions(eigen.student(eigen.ridge(LAM, 4.0, decay), g)) == pytest.approx(
+        integrated([(4.0, teacher)], decay), abs=1e-8
+    )
 
 
 def test_switching_solves_the_differential_equation():
     first, then, teacher = (eigen.gradient_flow(LAM, t) for t in (0.7, 1.1, 2.0))
     target = integrated([(2.0, Y)])
-    assert predictions(eigen.switched(first, then, teacher)) == pytest.approx(integrated([(0.7, Y), (1.1, target)]), abs=1e-8)
-    assert predictions(eigen.switched(eigen.student(first, teacher), then, 1)) == pytest.approx(integrated([(0.7, target), (1.1, Y)]), abs=1e-8)
+    assert predictions(eigen.switched(first, then, teacher)) == pytest.approx(
+        integrated([(0.7, Y), (1.1, target)]), abs=1e-8
+    )
+    assert predictions(eigen.switched(eigen.student(first, teacher), then, 1)) == pytest.approx(
+        integrated([(0.7, target), (1.1, Y)]), abs=1e-8
+    )
 
 
 def test_finite_steps_are_iterated_gradient_descent_also_where_it_oscillates():
@@ -83,9 +104,13 @@ def test_finite_steps_are_gradient_flow_on_the_descent_rate(x, steps):
 
 
 def test_a_converged_student_is_its_teacher():
-    """Deviation lasts only as long as the student's training: predictions, and with them every slope, agree in the end."""
+    """Deviation lasts only as long as the student's training: predictions, and with them every
+    slope, agree in the end.
+    """
     teacher = predictions(eigen.gradient_flow(LAM, 2.0))
-    student = predictions(eigen.student(eigen.gradient_flow(LAM, 50 / LAM.min()), eigen.gradient_flow(LAM, 2.0)))
+    student = predictions(
+        eigen.student(eigen.gradient_flow(LAM, 50 / LAM.min()), eigen.gradient_flow(LAM, 2.0))
+    )
     assert np.polyfit(teacher, student, 1)[0] == pytest.approx(1, abs=1e-3)
     assert student == pytest.approx(teacher, abs=1e-12)
 
@@ -125,19 +150,31 @@ def test_effective_time_is_exact_from_tiny_to_huge_eigenvalues(t, T):
     lam = np.logspace(-150, 6, 157)
     s = eigen.effective_time(lam, t, T)
     with mpmath.workdps(400):
-        exact = np.array([float(exact_time(mpmath.mpf(v), mpmath.mpf(t), mpmath.mpf(T))) for v in lam])
+        exact = np.array(
+            [float(exact_time(mpmath.mpf(v), mpmath.mpf(t), mpmath.mpf(T))) for v in lam]
+        )
     assert s == pytest.approx(exact, rel=1e-14)
-    assert s[0] == pytest.approx(lam[0] * t * T, rel=1e-12) and s[-1] == pytest.approx(min(t, T), rel=1e-5)
-    assert (np.diff(s) >= 0).all() and (np.diff(s[:151]) > 0).all()  # equal only once min(t, T) is reached in float64
+    assert s[0] == pytest.approx(lam[0] * t * T, rel=1e-12) and s[-1] == pytest.approx(
+        min(t, T), rel=1e-5
+    )
+    assert (np.diff(s) >= 0).all() and (
+        np.diff(s[:151]) > 0
+    ).all()  # equal only once min(t, T) is reached in float64
     assert eigen.effective_time(1e300, t, T) == min(t, T)
 
 
 def test_effective_time_by_reference_values():
-    """Four reference values at lam = 1 and one at 200; one-hot training, whose effective time is its time; no time, and no end."""
-    assert eigen.effective_time(1.0, [0.2, 1, 5, 5], [0.2, 1, 5, 1]) == pytest.approx([0.0334, 0.5101, 4.3102, 0.9885], abs=5e-5)
+    """Four reference values at lam = 1 and one at 200; one-hot training, whose effective time is
+    its time; no time, and no end.
+    """
+    assert eigen.effective_time(1.0, [0.2, 1, 5, 5], [0.2, 1, 5, 1]) == pytest.approx(
+        [0.0334, 0.5101, 4.3102, 0.9885], abs=5e-5
+    )
     assert eigen.effective_time(200.0, 2.0, 2.0) == pytest.approx(1.9965343, abs=1e-7)
     assert eigen.effective_time([0.1, 30.0], 7.0) == pytest.approx([7, 7])
-    assert eigen.effective_time(1.0, 0.0, 2.0) == 0 and eigen.effective_time(1.0, np.inf, 2.0) == pytest.approx(2)
+    assert eigen.effective_time(1.0, 0.0, 2.0) == 0 and eigen.effective_time(
+        1.0, np.inf, 2.0
+    ) == pytest.approx(2)
 
 
 @few
@@ -169,7 +206,11 @@ def test_the_inequality_holds_on_a_grid_in_250_digits_and_float64_is_close():
 
 
 @few
-@given(st.floats(1e-4, 10), st.floats(1e-3, 0.999), st.lists(st.floats(1e-3, 20), min_size=2, max_size=4))
+@given(
+    st.floats(1e-4, 10),
+    st.floats(1e-3, 0.999),
+    st.lists(st.floats(1e-3, 20), min_size=2, max_size=4),
+)
 def test_the_inequality_holds_for_students_and_for_further_rounds(a, ratio, ts):
     with mpmath.workdps(250):
         exact = exact_margin(*map(mpmath.mpf, (a, a * ratio, *ts)))
@@ -179,13 +220,22 @@ def test_the_inequality_holds_for_students_and_for_further_rounds(a, ratio, ts):
 
 def test_one_hot_training_has_no_margin_and_every_round_adds_to_it():
     assert eigen.margin(2.0, 1.0, 3.0) == 0
-    for b, expected in ((0.5, [0.683772, 0.598253, 0.53981, 0.494953]), (0.1, [0.205672, 0.066016, 0.023355, 0.008744])):
-        bottom = [float(eigen.rounds(b, *[eigen.one_hot_time(1.0, 0.9 ** (1 / n))] * n)) for n in range(1, 5)]  # .9 along the top
+    for b, expected in (
+        (0.5, [0.683772, 0.598253, 0.53981, 0.494953]),
+        (0.1, [0.205672, 0.066016, 0.023355, 0.008744]),
+    ):
+        # .9 along the top
+        bottom = [
+            float(eigen.rounds(b, *[eigen.one_hot_time(1.0, 0.9 ** (1 / n))] * n))
+            for n in range(1, 5)
+        ]
         assert bottom == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_inequality_holds_for_finite_steps_in_rational_arithmetic():
-    """Integer steps: where the one-hot run has come at least as far along the top, it is strictly ahead along the bottom."""
+    """Integer steps: where the one-hot run has come at least as far along the top, it is strictly
+    ahead along the bottom.
+    """
     from fractions import Fraction as F
 
     cases = 0
@@ -204,7 +254,11 @@ def test_the_inequality_holds_for_finite_steps_in_rational_arithmetic():
 def test_ridge_twice_amplifies_more_than_a_stronger_ridge_once():
     """At convergence, matched along the top: 1 + c'/a = (1 + c/a)^2."""
     rng = np.random.default_rng(0)
-    a, ratio, c = rng.uniform(0.1, 10, 2000), rng.uniform(0.01, 0.99, 2000), rng.uniform(0.01, 10, 2000)
+    a, ratio, c = (
+        rng.uniform(0.1, 10, 2000),
+        rng.uniform(0.01, 0.99, 2000),
+        rng.uniform(0.01, 10, 2000),
+    )
     stronger = a * ((1 + c / a) ** 2 - 1)
     for lam in (a, a * ratio):
         twice, once = eigen.ridge(lam, 1e6, c) ** 2, eigen.ridge(lam, 1e6, stronger)
@@ -212,11 +266,24 @@ def test_ridge_twice_amplifies_more_than_a_stronger_ridge_once():
 
 
 def test_labels_in_the_target_reverse_the_inequality_late():
-    """Student's bottom filter over that of one-hot training level with it along the top; T = 3, a = 1, b = 0.1."""
-    expected = {1.0: [0.276342, 0.29671, 0.407651, 0.864665], 0.9: [0.353021, 0.376634, 0.510147, 1.079474], 0.5: [0.649914, 0.674918, 0.84718, 1.76295]}
+    """Student's bottom filter over that of one-hot training level with it along the top; T = 3, a =
+    1, b = 0.1.
+    """
+    expected = {
+        1.0: [0.276342, 0.29671, 0.407651, 0.864665],
+        0.9: [0.353021, 0.376634, 0.510147, 1.079474],
+        0.5: [0.649914, 0.674918, 0.84718, 1.76295],
+    }
     for weight, ratios in expected.items():
-        top, bottom = (eigen.student(eigen.gradient_flow(lam, [0.5, 2, 5, 20]), eigen.gradient_flow(lam, 3), weight) for lam in (1, 0.1))
-        assert bottom / eigen.gradient_flow(0.1, eigen.one_hot_time(1, top)) == pytest.approx(ratios, abs=1e-6)
+        top, bottom = (
+            eigen.student(
+                eigen.gradient_flow(lam, [0.5, 2, 5, 20]), eigen.gradient_flow(lam, 3), weight
+            )
+            for lam in (1, 0.1)
+        )
+        assert bottom / eigen.gradient_flow(0.1, eigen.one_hot_time(1, top)) == pytest.approx(
+            ratios, abs=1e-6
+        )
 
 
 # --- risk ---
@@ -244,9 +311,14 @@ def test_distillation_helps_after_an_overtrained_teacher_and_hurts_after_an_unde
     for T, helps in ((1, False), (1000, True)):
         own = eigen.gradient_flow(lam, T)
         first, then = eigen.gradient_flow(lam, 0.75 * T), eigen.gradient_flow(lam, 0.25 * T)
-        one_hot, distilled, back = (eigen.risk(g, lam, beta, noise).sum() for g in (own, own * own, eigen.switched(first * own, then, 1)))
+        one_hot, distilled, back = (
+            eigen.risk(g, lam, beta, noise).sum()
+            for g in (own, own * own, eigen.switched(first * own, then, 1))
+        )
         assert (distilled < one_hot) == helps
-        assert (back > distilled) == helps  # returning to the labels loses what was gained, or regains what was lost
+        assert (
+            back > distilled
+        ) == helps  # returning to the labels loses what was gained, or regains what was lost
 
 
 # --- trajectories ---
@@ -271,7 +343,9 @@ def test_projections_are_norms_over_outputs():
 
 
 def descent(features, target, step, steps, every=5):
-    """Weights recorded every few steps of full-batch gradient descent on the mean squared error, from 0. -> (records, d, outputs)."""
+    """Weights recorded every few steps of full-batch gradient descent on the mean squared error,
+    from 0. -> (records, d, outputs).
+    """
     w, records = np.zeros((features.shape[1], target.shape[1])), []
     for i in range(steps + 1):
         if i % every == 0:
@@ -290,10 +364,13 @@ def test_every_student_on_random_features_lies_below_an_early_stopped_teacher():
     student = descent(features, features @ teacher[-1], 0.2 / lam[0], 300)
     pairs = eigen.compare(*(eigen.projections(w, v[:, ::3]) for w in (teacher, student)))
     assert eigen.share_below(pairs) == (1, 1, 25, 3, 0)
-    at = np.array([0, 6, 12])  # a stopped teacher's weights are the closed form, in norm over outputs
+    # a stopped teacher's weights are the closed form, in norm over outputs
+    at = np.array([0, 6, 12])
     g = eigen.gradient_descent(lam[at], 100, 0.2 / lam[0])
     u = features @ v[:, at] / np.sqrt(120 * lam[at])
-    assert eigen.projections(teacher, v[:, at])[-1] == pytest.approx(g * np.linalg.norm(u.T @ target, axis=1) / np.sqrt(120 * lam[at]))
+    assert eigen.projections(teacher, v[:, at])[-1] == pytest.approx(
+        g * np.linalg.norm(u.T @ target, axis=1) / np.sqrt(120 * lam[at])
+    )
 
 
 def curve(lam, time, *teacher):
@@ -303,8 +380,14 @@ def curve(lam, time, *teacher):
 
 def test_compare_finds_the_ratio_of_the_closed_forms():
     lam = np.array([1.0, 0.3, 0.02])
-    pairs = eigen.compare(curve(lam, np.arange(0, 8.01, 0.25)), curve(lam, np.arange(0, 40, 0.25), 8.0))
-    assert list(zip(pairs.top, pairs.bottom)) == [(0, 1), (0, 2), (1, 2)] and not pairs.tie.any() and (pairs.below == 1).all()
+    pairs = eigen.compare(
+        curve(lam, np.arange(0, 8.01, 0.25)), curve(lam, np.arange(0, 40, 0.25), 8.0)
+    )
+    assert (
+        list(zip(pairs.top, pairs.bottom)) == [(0, 1), (0, 2), (1, 2)]
+        and not pairs.tie.any()
+        and (pairs.below == 1).all()
+    )
     x = curve(lam, np.arange(0, 40, 0.25), 8.0)
     inside = (x[:, 0] >= 0.02 * (1 - np.exp(-8))) & (x[:, 0] <= 0.97 * (1 - np.exp(-8)))
     level = eigen.gradient_flow(0.02, eigen.one_hot_time(1.0, x[inside, 0]))
@@ -353,8 +436,14 @@ def test_records_that_fall_back_along_the_top_are_not_read():
         (lambda: eigen.effective_time(0, 1, 1), "lam is 0; it must be above 0"),
         (lambda: eigen.margin(1, 2, 1, 1), "top minus bottom is -1; it must be above 0"),
         (lambda: eigen.optimal_filter(1, 1, 0), "noise is 0; it must be above 0"),
-        (lambda: eigen.projections(np.zeros((2, 3)), np.zeros((4, 1))), r"weights have shape \(2, 3\); expected \(records, 4\)"),
-        (lambda: eigen.compare(np.zeros((2, 3)), np.zeros((2, 2))), r"shapes \(2, 3\) and \(2, 2\)"),
+        (
+            lambda: eigen.projections(np.zeros((2, 3)), np.zeros((4, 1))),
+            r"weights have shape \(2, 3\); expected \(records, 4\)",
+        ),
+        (
+            lambda: eigen.compare(np.zeros((2, 3)), np.zeros((2, 2))),
+            r"shapes \(2, 3\) and \(2, 2\)",
+        ),
         (lambda: eigen.compare(np.zeros((2, 2)), np.full((2, 2), np.nan)), "a run that diverged"),
     ],
 )

@@ -13,7 +13,7 @@ from kdcore import data, folders, results, store
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
-import execute_chapter  # noqa: E402
+import execute_chapter
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,17 @@ def caller(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("variable", folders.VARIABLES)
-@pytest.mark.parametrize("given, meant", [("~/a b", "home/a b"), ("~", "home"), ("store", "store"), ("./a/store", "a/store"), ("..", ".."), ("{}/x", "x")])
+@pytest.mark.parametrize(
+    "given, meant",
+    [
+        ("~/a b", "home/a b"),
+        ("~", "home"),
+        ("store", "store"),
+        ("./a/store", "a/store"),
+        ("..", ".."),
+        ("{}/x", "x"),
+    ],
+)
 def test_a_folder_is_resolved_once(caller, monkeypatch, variable, given, meant):
     monkeypatch.setenv(variable, given.format(caller))
     assert Path(folders.named(variable)) == caller / meant
@@ -41,7 +51,9 @@ def test_asking_for_one_settles_all(caller, monkeypatch):
     for name in folders.VARIABLES:
         monkeypatch.setenv(name, name.lower())
     store.root()
-    assert {name: os.environ[name] for name in folders.VARIABLES} == {name: str(caller / name.lower()) for name in folders.VARIABLES}
+    assert {name: os.environ[name] for name in folders.VARIABLES} == {
+        name: str(caller / name.lower()) for name in folders.VARIABLES
+    }
 
 
 def test_nothing_is_named_where_nothing_is_set(monkeypatch):
@@ -61,16 +73,32 @@ def test_store_results_and_data_go_by_it(caller, monkeypatch):
     monkeypatch.setenv("KDCORE_RESULTS", "published")
     monkeypatch.setenv("KDCORE_DATA", "~/data")
     (caller / "published").mkdir()
-    assert store.root() == caller / "home" / "store" and results.committed_folder() == caller / "published"
-    with pytest.raises(ValueError, match=f"looked in KDCORE_DATA = {caller}/home/data and did not find"):
+    assert (
+        store.root() == caller / "home" / "store"
+        and results.committed_folder() == caller / "published"
+    )
+    with pytest.raises(
+        ValueError, match=f"looked in KDCORE_DATA = {caller}/home/data and did not find"
+    ):
         data.check("cifar10")
 
 
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_text("a file"), lambda path: path.symlink_to(path.name)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: None,
+        lambda path: path.write_text("a file"),
+        lambda path: path.symlink_to(path.name),
+    ],
+)
 def test_a_folder_of_results_that_is_not_there_is_refused(caller, monkeypatch, make):
     make(caller / "reslts")
     monkeypatch.setenv("KDCORE_RESULTS", "reslts")
-    with pytest.raises(ValueError, match=f"KDCORE_RESULTS = {caller}/reslts is not a folder: name the one with published measurements, or leave it empty"):
+    with pytest.raises(
+        ValueError,
+        match=f"KDCORE_RESULTS = {caller}/reslts is not a folder: name the one with published "
+        "measurements, or leave it empty",
+    ):
         results.committed_folder()
 
 
@@ -86,7 +114,9 @@ def test_a_notebook_means_the_folder_of_the_shell(caller, monkeypatch):
     monkeypatch.setenv("KDCORE_STORE", "store")
     notebook = new_notebook(cells=[new_code_cell("from kdcore import store; print(store.root())")])
     nbformat.write(notebook, caller / "notebooks" / "one.ipynb")
-    nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(caller / "notebooks")}}).execute()
+    nbclient.NotebookClient(
+        notebook, resources={"metadata": {"path": str(caller / "notebooks")}}
+    ).execute()
     assert notebook.cells[0].outputs[0].text.strip() == str(caller / "store")
 
 
@@ -94,9 +124,13 @@ def test_a_chapter_is_executed_with_the_folders_of_the_command(caller, monkeypat
     monkeypatch.setenv("KDCORE_STORE", "store")
     monkeypatch.setenv("KDCORE_PUBLISH", "~/published")
     seen = {}
-    monkeypatch.setattr(execute_chapter, "execute", lambda *_: seen.update(os.environ) or new_notebook())
+    monkeypatch.setattr(
+        execute_chapter, "execute", lambda *_: seen.update(os.environ) or new_notebook()
+    )
     execute_chapter.main(["start_here", "--output", str(caller / "page.ipynb")])
-    assert seen["KDCORE_STORE"] == str(caller / "store") and seen["KDCORE_PUBLISH"] == str(caller / "home" / "published")
+    assert seen["KDCORE_STORE"] == str(caller / "store") and seen["KDCORE_PUBLISH"] == str(
+        caller / "home" / "published"
+    )
     monkeypatch.setenv("KDCORE_DATA", "~nobody-of-this-name/data")
     with pytest.raises(SystemExit, match="KDCORE_DATA = '~nobody-of-this-name/data' is no folder"):
         execute_chapter.main(["start_here", "--output", str(caller / "page.ipynb")])

@@ -1,3 +1,5 @@
+import kdcore._torchvision  # noqa: F401  (declares operators of torchvision that may be missing)
+
 import numpy as np
 import pytest
 import scipy.special
@@ -7,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import cohen_kappa_score, mutual_info_score
+from torchmetrics.classification import MulticlassCalibrationError
 
-from kdcore import _torchvision  # noqa: F401  first: torchmetrics imports torchvision
 from kdcore import metrics as m
-from torchmetrics.classification import MulticlassCalibrationError  # noqa: E402
 
 rng = np.random.default_rng(0)
 Y = rng.integers(10, size=3000)
@@ -43,26 +44,34 @@ def test_log_softmax_is_scipys_also_for_huge_logits():
 def test_kl_and_entropy_are_scipys():
     p, q = (scipy.special.softmax(z / 3, axis=1) for z in (T, S))
     assert m.kl(T, S, temperature=3) == pytest.approx(scipy.special.rel_entr(p, q).sum(1), rel=1e-9)
-    assert m.entropy(T) == pytest.approx(scipy.stats.entropy(scipy.special.softmax(T, axis=1), axis=1), rel=1e-9)
+    assert m.entropy(T) == pytest.approx(
+        scipy.stats.entropy(scipy.special.softmax(T, axis=1), axis=1), rel=1e-9
+    )
 
 
 def test_kappa_and_mutual_information_are_scikit_learns():
     assert m.kappa(PT, PS, 10) == pytest.approx(cohen_kappa_score(PT, PS), rel=1e-9)
     assert m.mutual_information(PT, PS, 10) == pytest.approx(mutual_info_score(PT, PS), rel=1e-9)
-    assert m.mutual_information(PT, PS, 50) == m.mutual_information(PT, PS, 10)  # classes nobody predicts
+    # classes nobody predicts
+    assert m.mutual_information(PT, PS, 50) == m.mutual_information(PT, PS, 10)
 
 
 @pytest.mark.parametrize("bins", [5, 10, 15])
 def test_ece_is_torchmetrics(bins):
     other = MulticlassCalibrationError(num_classes=10, n_bins=bins, norm="l1")
-    assert m.ece(S, Y, bins) == pytest.approx(float(other(torch.tensor(S).softmax(1), torch.tensor(Y))), abs=1e-6)
+    assert m.ece(S, Y, bins) == pytest.approx(
+        float(other(torch.tensor(S).softmax(1), torch.tensor(Y))), abs=1e-6
+    )
 
 
 # --- by hand ---
 
 
 def test_correct_and_agreement_by_hand():
-    t, s = np.array([[2.0, 1, 0], [0, 5, 1], [0, 0, 1]]), np.array([[1.0, 0, 0], [3, 1, 2], [0, 1, 9]])
+    t, s = (
+        np.array([[2.0, 1, 0], [0, 5, 1], [0, 0, 1]]),
+        np.array([[1.0, 0, 0], [3, 1, 2], [0, 1, 9]]),
+    )
     assert m.correct(t, [0, 1, 0]).tolist() == [1, 1, 0]
     assert m.agreement(t, s).tolist() == [1, 0, 1]
     assert m.confidence([[0.0, 0.0], [0.0, np.log(3)]]).tolist() == pytest.approx([0.5, 0.75])
@@ -100,12 +109,15 @@ def test_mutual_information_by_hand():
     assert m.mutual_information(a, np.tile([0, 1], 50), 2) == 0
     # Ka = Kb = 2; the identical pair fills 2 cells of the table, the independent one 4
     assert m.mutual_information(a, a, 2, "miller-madow") == pytest.approx(np.log(2) + 1 / 200)
-    assert m.mutual_information(a, np.tile([0, 1], 50), 2, "miller-madow") == pytest.approx(-1 / 200)
+    assert m.mutual_information(a, np.tile([0, 1], 50), 2, "miller-madow") == pytest.approx(
+        -1 / 200
+    )
 
 
 def test_ece_two_bins_by_hand():
     z, y = logit([0.9, 0.9, 0.6, 0.6]), np.array([1, 0, 1, 1])
-    # (.5,.75]: confidence .6, accuracy 1; (.75,1]: confidence .9, accuracy .5; two examples each of four
+    # (.5,.75]: confidence .6, accuracy 1; (.75,1]: confidence .9, accuracy .5; two examples each of
+    # four
     assert m.ece(z, y, bins=4) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
     r = m.reliability(z, y, bins=4)
     assert r.count.tolist() == [0, 0, 2, 2] and r.edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
@@ -140,9 +152,14 @@ def test_gap_and_affinity():
 @given(logit_pairs)
 @settings(max_examples=100, deadline=None)
 def test_kl_is_never_negative_and_zero_only_for_equal_distributions(z):
-    value, distance = m.kl(*z), np.abs(np.exp(m.log_softmax(z[0])) - np.exp(m.log_softmax(z[1]))).sum(1)
+    value, distance = (
+        m.kl(*z),
+        np.abs(np.exp(m.log_softmax(z[0])) - np.exp(m.log_softmax(z[1]))).sum(1),
+    )
     assert np.isfinite(value).all() and (value >= 0).all()
-    assert (value >= distance**2 / 2 - 1e-12).all()  # Pinsker: unequal distributions cannot have KL 0
+    assert (
+        value >= distance**2 / 2 - 1e-12
+    ).all()  # Pinsker: unequal distributions cannot have KL 0
     assert m.kl(z[0], z[0] + 3).max() < 1e-12  # a shift of all logits changes no probability
     assert m.kl(z[0], z[0]).max() == 0
 
@@ -157,17 +174,28 @@ def test_agreement_is_symmetric_and_one_with_itself(z):
 
 def test_mutual_information_does_not_depend_on_the_names_of_classes():
     names = np.random.default_rng(1).permutation(10)
-    assert m.mutual_information(names[PT], PS, 10) == pytest.approx(m.mutual_information(PT, PS, 10), rel=1e-12)
-    assert m.mutual_information(PS, PT, 10) == pytest.approx(m.mutual_information(PT, PS, 10), rel=1e-12)
+    assert m.mutual_information(names[PT], PS, 10) == pytest.approx(
+        m.mutual_information(PT, PS, 10), rel=1e-12
+    )
+    assert m.mutual_information(PS, PT, 10) == pytest.approx(
+        m.mutual_information(PT, PS, 10), rel=1e-12
+    )
 
 
 def test_mutual_information_of_independent_predictions():
     a, b = independent(100)
-    plug_in, baseline = m.mutual_information(a, b, 100), m.shuffled_mutual_information(a, b, 100, seed=0)
+    plug_in, baseline = (
+        m.mutual_information(a, b, 100),
+        m.shuffled_mutual_information(a, b, 100, seed=0),
+    )
     assert m.official_mutual_information(a, b, 100) == pytest.approx(3.44, abs=0.03)
     assert plug_in == pytest.approx(0.57, abs=0.02)
-    assert 0.2 < m.mutual_information(a, b, 100, "miller-madow") < 0.32  # half the bias stays: 10,000 pairs, 6,300 seen
-    assert plug_in - baseline.mean() == pytest.approx(0, abs=0.02) and abs(plug_in - baseline.mean()) < 4 * baseline.std()
+    # half the bias stays: 10,000 pairs, 6,300 seen
+    assert 0.2 < m.mutual_information(a, b, 100, "miller-madow") < 0.32
+    assert (
+        plug_in - baseline.mean() == pytest.approx(0, abs=0.02)
+        and abs(plug_in - baseline.mean()) < 4 * baseline.std()
+    )
     a, b = independent(10)
     assert m.mutual_information(a, b, 10) > 0.002
     assert m.mutual_information(a, b, 10, "miller-madow") == pytest.approx(0, abs=0.002)
@@ -181,11 +209,15 @@ def test_official_mutual_information_of_identical_predictions_reads_low():
 
 def test_official_mutual_information_is_a_mean_over_batches_of_128():
     parts = [mutual_info_score(PT[i : i + 128], PS[i : i + 128]) for i in range(0, 3000, 128)]
-    assert len(parts) == 24 and m.official_mutual_information(PT, PS, 10) == pytest.approx(np.mean(parts), rel=1e-9)
+    assert len(parts) == 24 and m.official_mutual_information(PT, PS, 10) == pytest.approx(
+        np.mean(parts), rel=1e-9
+    )
 
 
 def test_shuffling_follows_its_seed():
-    first, same, other = (m.shuffled_mutual_information(PT, PS, 10, seed, draws=3) for seed in (1, 1, 2))
+    first, same, other = (
+        m.shuffled_mutual_information(PT, PS, 10, seed, draws=3) for seed in (1, 1, 2)
+    )
     assert first.shape == (3,) and (first == same).all() and (first != other).all()
 
 

@@ -13,7 +13,9 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[1]
 TABLE = "            accuracy    gap  epochs\narm                                 \nweak weak      {:.3f}  {:.3f}      {}\n"
-PIPES = "| arm    | MI (nats)        |\n|:-------|:-----------------|\n| strong | {} [0.31, 0.45] |\n"
+PIPES = (
+    "| arm    | MI (nats)        |\n|:-------|:-----------------|\n| strong | {} [0.31, 0.45] |\n"
+)
 
 # name: (the notebook has, the run prints, cell is tagged nbval-trained, is the same)
 CASES = {
@@ -34,26 +36,51 @@ CASES = {
     "trained, no metric named": ("temperature = 4.0", "temperature = 4.01", True, False),
     "trained, whole number": ("accuracy over 100 images", "accuracy over 101 images", True, False),
     "trained, word": ("accuracy 0.8: reproduced", "accuracy 0.8: contradicted", True, False),
-    "trained table, within": (TABLE.format(0.812, 0.091, 8), TABLE.format(0.820, 0.1, 8), True, True),
-    "trained table, beyond": (TABLE.format(0.812, 0.091, 8), TABLE.format(0.812, 0.12, 8), True, False),
-    "trained table, whole number": (TABLE.format(0.812, 0.091, 8), TABLE.format(0.812, 0.091, 9), True, False),
+    "trained table, within": (
+        TABLE.format(0.812, 0.091, 8),
+        TABLE.format(0.820, 0.1, 8),
+        True,
+        True,
+    ),
+    "trained table, beyond": (
+        TABLE.format(0.812, 0.091, 8),
+        TABLE.format(0.812, 0.12, 8),
+        True,
+        False,
+    ),
+    "trained table, whole number": (
+        TABLE.format(0.812, 0.091, 8),
+        TABLE.format(0.812, 0.091, 9),
+        True,
+        False,
+    ),
     "trained pipes, within": (PIPES.format(0.38), PIPES.format(0.42), True, True),
     "trained pipes, beyond": (PIPES.format(0.38), PIPES.format(0.44), True, False),
 }
 GLUE = "from myst_nb import glue; glue({!r}, {}, display=False)"
 FRAME = "import pandas; pandas.DataFrame({{'accuracy': [{}]}})"
-SVG = "from IPython.display import SVG, display; display(SVG('<svg xmlns=\"http://www.w3.org/2000/svg\" id=\"{}\"/>'))"
+SVG = 'from IPython.display import SVG, display; display(SVG(\'<svg xmlns="http://www.w3.org/2000/svg" id="{}"/>\'))'
 
 # name: (source of the notebook's output, source that is run, tagged, is the same)
 SOURCES = {
     "glued, within": (GLUE.format("gap_weak", 0.1), GLUE.format("gap_weak", 0.11), True, True),
     "glued, beyond": (GLUE.format("gap_weak", 0.1), GLUE.format("gap_weak", 0.13), True, False),
-    "glued under another name": (GLUE.format("gap_weak", 0.1), GLUE.format("gap_strong", 0.1), True, False),
+    "glued under another name": (
+        GLUE.format("gap_weak", 0.1),
+        GLUE.format("gap_strong", 0.1),
+        True,
+        False,
+    ),
     "frame, within": (FRAME.format(0.812), FRAME.format(0.82), True, True),
     "frame, beyond": (FRAME.format(0.812), FRAME.format(0.85), True, False),
     "frame, not trained": (FRAME.format(0.812), FRAME.format(0.82), False, False),
     "picture": (SVG.format("a"), SVG.format("b"), False, True),
-    "progress": ("print('done')", "import sys; print('50 %', file=sys.stderr); print('done')", False, True),
+    "progress": (
+        "print('done')",
+        "import sys; print('50 %', file=sys.stderr); print('done')",
+        False,
+        True,
+    ),
 }
 
 
@@ -64,7 +91,11 @@ def outcome(tmp_path_factory):
     (folder / "tests").mkdir()
     shutil.copy(ROOT / "conftest.py", folder)
     shutil.copy(ROOT / "tests" / "tolerances.toml", folder / "tests")
-    nb = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    nb = new_notebook(
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        }
+    )
     for has, _, _, _ in SOURCES.values():
         nb.cells.append(new_code_cell(has))
     nb = executed(nb)
@@ -76,11 +107,24 @@ def outcome(tmp_path_factory):
     for cell, (_, _, trained, _) in zip(nb.cells, [*SOURCES.values(), *CASES.values()]):
         cell.metadata["tags"] = ["nbval-trained"] * trained
     nbformat.write(nb, folder / "cases.ipynb")
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--junitxml=result.xml", "-q", "."]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTEST_ADDOPTS": ""})
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "--junitxml=result.xml",
+        "-q",
+        ".",
+    ]
+    run = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTEST_ADDOPTS": ""}
+    )
     assert (folder / "result.xml").exists(), run.stdout + run.stderr
     cases = ET.parse(folder / "result.xml").iter("testcase")
-    return dict(zip([*SOURCES, *CASES], [case.find("failure") is None for case in cases], strict=True))
+    return dict(
+        zip([*SOURCES, *CASES], [case.find("failure") is None for case in cases], strict=True)
+    )
 
 
 def executed(nb):

@@ -1,4 +1,6 @@
-"""Every notebook in notebooks/ can be parameterised, is compared by nbval, and shows nothing of the machine it ran on."""
+"""Every notebook in notebooks/ can be parameterised, is compared by nbval, and shows nothing of the
+machine it ran on.
+"""
 
 import re
 from pathlib import Path
@@ -14,7 +16,8 @@ from kdcore.book import chapter
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LINE = re.compile(r"[a-z]\w*: [^=#]+ = [^=]+?  # [^=]*\S")  # no second "=": papermill then does not see the parameter
+# no second "=": papermill then does not see the parameter
+LINE = re.compile(r"[a-z]\w*: [^=#]+ = [^=]+?  # [^=]*\S")
 FOREIGN = re.compile(r"(?<![\w.:/<>+=-])/\w[\w.-]*/[\w.-]+|\b[A-Z]:\\|file://| at 0x[0-9a-f]{6,}")
 
 
@@ -31,7 +34,10 @@ def problems(path):
     found = []
     if (nb.nbformat, nb.nbformat_minor) < (4, 5):
         found.append("The format is older than 4.5: cells have no ids.")
-    if nb.metadata.get("kernelspec", {}).get("name") != "python3" or nb.metadata.kernelspec.get("language") != "python":
+    if (
+        nb.metadata.get("kernelspec", {}).get("name") != "python3"
+        or nb.metadata.kernelspec.get("language") != "python"
+    ):
         found.append("kernelspec is not python3 with language python.")
     if len(parameters) != 1:
         found.append(f"{len(parameters)} cells are tagged parameters, not 1.")
@@ -40,8 +46,12 @@ def problems(path):
             found.append(f"Not `name: type = value  # meaning`: {line}")
     if any("injected-parameters" in tags(cell) for cell in code):
         found.append("There is an injected cell: refresh with --in-place.")
-    if [cell.execution_count for cell in code if cell.source.strip()] != list(range(1, len(code) + 1)):
-        found.append("Not executed once from top to bottom; nbval compares no cell that has not run.")
+    if [cell.execution_count for cell in code if cell.source.strip()] != list(
+        range(1, len(code) + 1)
+    ):
+        found.append(
+            "Not executed once from top to bottom; nbval compares no cell that has not run."
+        )
     if not outputs:
         found.append("There are no outputs: nbval would compare nothing.")
     if any(output.output_type == "error" for output in outputs):
@@ -49,7 +59,10 @@ def problems(path):
     if any(output.get("name") == "stderr" for output in outputs):
         found.append("A cell shows stderr.")
     if "FloatProgress" in str(nb.metadata.get("widgets", "")):
-        found.append("A progress bar was kept as a widget: plain tqdm writes to stderr, which is shown live and not kept.")
+        found.append(
+            "A progress bar was kept as a widget: plain tqdm writes to stderr, which is shown "
+            "live and not kept."
+        )
     if any("papermill" in part.metadata for part in [nb, *nb.cells]):
         found.append("papermill's times are in it: write it with scripts/execute_chapter.py.")
     for cell in code:
@@ -86,7 +99,9 @@ def test_presets_fit(path, monkeypatch):
     """Every preset's names, types and ranges; whether its data are on this machine does not matter."""
     monkeypatch.setattr(data, "check", lambda name: None)
     monkeypatch.setattr(data, "available", lambda examples: (10**7, 10**7))
-    code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    code = [
+        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
+    ]
     read = next(source for source in code if "chapter.read(" in source)
     class_and_imports = read[: read.index("p = chapter.read(")]
     quick = {name: default for name, (default, _) in chapter.declared(path).items()}
@@ -94,16 +109,28 @@ def test_presets_fit(path, monkeypatch):
         values = quick | (yaml.safe_load(preset.read_text()) if preset else {})
         scope = {"__name__": path.stem}
         exec(class_and_imports, scope)
-        # The same value back, so that a page can tell its preset: write 0.001, not 1e-3, which is text in YAML.
+        # The same value back, so that a page can tell its preset: write 0.001, not 1e-3, which is
+        # text in YAML.
         assert chapter.read(scope["Parameters"], dict(values)).model_dump(mode="json") == values
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_tables_are_written_by_one_function_and_hold_no_signed_zero(path):
-    """kdcore.book.chapter.markdown: missing values, zeros and names of metrics are the same in every table; stored outputs are what it writes."""
+    """kdcore.book.chapter.markdown: missing values, zeros and names of metrics are the same in
+    every table; stored outputs are what it writes.
+    """
     nb = nbformat.read(path, as_version=4)
-    assert [cell.source for cell in nb.cells if cell.cell_type == "code" and ".to_markdown(" in cell.source] == []
-    shown = [output.data["text/markdown"] for cell in nb.cells for output in cell.get("outputs", []) if "text/markdown" in output.get("data", {})]
+    assert [
+        cell.source
+        for cell in nb.cells
+        if cell.cell_type == "code" and ".to_markdown(" in cell.source
+    ] == []
+    shown = [
+        output.data["text/markdown"]
+        for cell in nb.cells
+        for output in cell.get("outputs", [])
+        if "text/markdown" in output.get("data", {})
+    ]
     for table in shown:
         assert chapter.tidy(table) == table
 
@@ -113,16 +140,29 @@ def test_presets_belong_to_chapters():
     assert {preset.stem for preset in presets} <= {path.stem for path in NOTEBOOKS}
 
 
-# ------------------------------------------------------------------------------------------------- the checks, checked
+# ------------------------------------------------------------------------------ the checks, checked
 
 
 def sound():
     cells = [
-        new_code_cell("seeds: int = 2  # how many", metadata={"tags": ["parameters"]}, execution_count=1),
-        new_code_cell("print(seeds)", execution_count=2, outputs=[new_output("stream", name="stdout", text="2\n")]),
-        new_code_cell("chapter.provenance(p, rows)", metadata={"tags": ["nbval-ignore-output"]}, execution_count=3),
+        new_code_cell(
+            "seeds: int = 2  # how many", metadata={"tags": ["parameters"]}, execution_count=1
+        ),
+        new_code_cell(
+            "print(seeds)",
+            execution_count=2,
+            outputs=[new_output("stream", name="stdout", text="2\n")],
+        ),
+        new_code_cell(
+            "chapter.provenance(p, rows)",
+            metadata={"tags": ["nbval-ignore-output"]},
+            execution_count=3,
+        ),
     ]
-    return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}})
+    return new_notebook(
+        cells=cells,
+        metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    )
 
 
 def stripped(nb):
@@ -144,17 +184,50 @@ BROKEN = {
     "not run": (broken(1, execution_count=None), "Not executed once from top to bottom"),
     "out of order": (broken(1, execution_count=5), "Not executed once from top to bottom"),
     "no parameters": (broken(0, metadata={}), "0 cells are tagged parameters"),
-    "two parameter cells": (broken(1, metadata={"tags": ["parameters"]}), "2 cells are tagged parameters"),
-    "no type": (broken(0, source="seeds = 2  # how many"), "Not `name: type = value  # meaning`: seeds = 2"),
-    "no meaning": (broken(0, source="seeds: int = 2"), "Not `name: type = value  # meaning`: seeds: int"),
-    "two on a line": (broken(0, source="a: int = 0; b: int = 1  # both"), "Not `name: type = value  # meaning`: a"),
-    "stderr": (broken(1, outputs=[new_output("stream", name="stderr", text="50 %")]), "A cell shows stderr."),
-    "error": (broken(1, outputs=[new_output("error", ename="E", evalue="", traceback=[])]), "A cell shows an error."),
-    "path": (broken(1, source=f'open("{OUTSIDE}/data.csv")'), f"An absolute path or address: {OUTSIDE}"),
-    "address": (broken(1, outputs=[new_output("stream", text="<A object at 0x7f0011>")]), "An absolute path or address"),
-    "provenance compared": (broken(2, metadata={}), "The cell with chapter.provenance is not tagged"),
-    "kernel": (lambda nb: nb.metadata.kernelspec.update(name="conda-env"), "kernelspec is not python3"),
-    "progress": (lambda nb: nb.metadata.update(widgets={"x": "FloatProgressModel"}), "A progress bar was kept as a widget"),
+    "two parameter cells": (
+        broken(1, metadata={"tags": ["parameters"]}),
+        "2 cells are tagged parameters",
+    ),
+    "no type": (
+        broken(0, source="seeds = 2  # how many"),
+        "Not `name: type = value  # meaning`: seeds = 2",
+    ),
+    "no meaning": (
+        broken(0, source="seeds: int = 2"),
+        "Not `name: type = value  # meaning`: seeds: int",
+    ),
+    "two on a line": (
+        broken(0, source="a: int = 0; b: int = 1  # both"),
+        "Not `name: type = value  # meaning`: a",
+    ),
+    "stderr": (
+        broken(1, outputs=[new_output("stream", name="stderr", text="50 %")]),
+        "A cell shows stderr.",
+    ),
+    "error": (
+        broken(1, outputs=[new_output("error", ename="E", evalue="", traceback=[])]),
+        "A cell shows an error.",
+    ),
+    "path": (
+        broken(1, source=f'open("{OUTSIDE}/data.csv")'),
+        f"An absolute path or address: {OUTSIDE}",
+    ),
+    "address": (
+        broken(1, outputs=[new_output("stream", text="<A object at 0x7f0011>")]),
+        "An absolute path or address",
+    ),
+    "provenance compared": (
+        broken(2, metadata={}),
+        "The cell with chapter.provenance is not tagged",
+    ),
+    "kernel": (
+        lambda nb: nb.metadata.kernelspec.update(name="conda-env"),
+        "kernelspec is not python3",
+    ),
+    "progress": (
+        lambda nb: nb.metadata.update(widgets={"x": "FloatProgressModel"}),
+        "A progress bar was kept as a widget",
+    ),
     "times": (lambda nb: nb.metadata.update(papermill={}), "papermill's times are in it"),
 }
 

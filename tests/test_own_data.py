@@ -1,8 +1,9 @@
-"""Your own data in one line: what is read, what is refused, and how a run knows which data it was described with."""
+"""Your own data in one line: what is read, what is refused, and how a run knows which data it was
+described with.
+"""
 
 import gzip
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from kdcore.spec import Data
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
-    monkeypatch.setattr(own, "_seen", own._seen.__wrapped__)  # a change is seen at once, and not once a minute
+    # a change is seen at once, and not once a minute
+    monkeypatch.setattr(own, "_seen", own._seen.__wrapped__)
     return tmp_path
 
 
@@ -58,11 +60,21 @@ def refused(words, call, *arguments):
 def test_class_folders_are_read_resized_and_scaled_by_themselves(root, part):
     write_folder(root, part=part)
     d = load("folder:pets", 8)
-    assert d.train_x.shape == (10, 3, 8, 8) and d.test_x.shape == (4, 3, 8, 8) and d.classes == ("cat", "dog")
+    assert (
+        d.train_x.shape == (10, 3, 8, 8)
+        and d.test_x.shape == (4, 3, 8, 8)
+        and d.classes == ("cat", "dog")
+    )
     assert d.train_x.flags.c_contiguous and sorted(d.train_y.tolist()) == [0] * 5 + [1] * 5
     whole = d.train_x / 255
-    assert np.allclose(d.mean, whole.mean((0, 2, 3)), atol=1e-4) and np.allclose(d.std, whole.std((0, 2, 3)), atol=1e-4)
-    small = np.asarray(Image.open(root / "pets" / "train" / "dog" / "3.png").resize((8, 8), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
+    assert np.allclose(d.mean, whole.mean((0, 2, 3)), atol=1e-4) and np.allclose(
+        d.std, whole.std((0, 2, 3)), atol=1e-4
+    )
+    small = np.asarray(
+        Image.open(root / "pets" / "train" / "dog" / "3.png").resize(
+            (8, 8), Image.Resampling.LANCZOS
+        )
+    ).transpose(2, 0, 1)
     (at,) = np.flatnonzero((d.train_x == small).all((1, 2, 3)))
     assert d.train_y[at] == 1
 
@@ -166,8 +178,14 @@ def test_constant_pictures_are_refused_and_a_constant_channel_is_not(root):
 def test_sixteen_bits_are_scaled_and_unknown_ranges_refused(root):
     write_folder(root, grey=True)
     deep = root / "pets" / "train" / "cat" / "8.png"
-    Image.fromarray((np.arange(400, dtype=np.uint16).reshape(20, 20) * 160)).save(deep)
-    assert np.abs(np.asarray(own.opened(deep, "")).astype(int).ravel() - np.arange(400) * 160 * 255 / 65535).max() <= 0.5
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 160).save(deep)
+    assert (
+        np.abs(
+            np.asarray(own.opened(deep, "")).astype(int).ravel()
+            - np.arange(400) * 160 * 255 / 65535
+        ).max()
+        <= 0.5
+    )
     assert load("folder:pets", 8).train_x.shape == (11, 1, 8, 8)
     floating = root / "pets" / "train" / "cat" / "8.tif"
     Image.fromarray(np.linspace(0, 1e6, 400, dtype=np.float32).reshape(20, 20)).save(floating)
@@ -178,7 +196,16 @@ def test_sixteen_bits_are_scaled_and_unknown_ranges_refused(root):
     refused([str(large), "32 bits", "8 or 16 bits"], load, "folder:pets", 8)
 
 
-@pytest.mark.parametrize("mode, colour, expected", [("1", 1, 255), ("P", 0, None), ("CMYK", (0, 0, 0, 0), (255, 255, 255)), ("RGBA", (9, 9, 9, 0), (255, 255, 255)), ("LA", (7, 255), 7)])
+@pytest.mark.parametrize(
+    "mode, colour, expected",
+    [
+        ("1", 1, 255),
+        ("P", 0, None),
+        ("CMYK", (0, 0, 0, 0), (255, 255, 255)),
+        ("RGBA", (9, 9, 9, 0), (255, 255, 255)),
+        ("LA", (7, 255), 7),
+    ],
+)
 def test_other_modes_become_grey_or_colour(tmp_path, mode, colour, expected):
     file = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     Image.new(mode, (4, 4), colour).save(file)
@@ -194,16 +221,29 @@ def test_a_picture_of_a_billion_pixels_is_one_sentence(root):
     import zlib
 
     def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
-    huge.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)) + chunk(b"IEND", b""))
+    huge.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0))
+        + chunk(b"IEND", b"")
+    )
     refused([str(huge)], load, "folder:pets", 8)
 
 
-@pytest.mark.parametrize("name, words", [
-    ("folder:absent", ["absent/train"]), ("folder:../etc", ["'folder:../etc'", "letters"]), ("folder:", ["letters"]), ("csv:a b", ["letters"]), ("tarball:x", ["Unknown", "folder:NAME"]),
-    ("folder:<script>", ["letters"]),
-])
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("folder:absent", ["absent/train"]),
+        ("folder:../etc", ["'folder:../etc'", "letters"]),
+        ("folder:", ["letters"]),
+        ("csv:a b", ["letters"]),
+        ("tarball:x", ["Unknown", "folder:NAME"]),
+        ("folder:<script>", ["letters"]),
+    ],
+)
 def test_names_and_absent_folders(root, name, words):
     refused(words, data.check, name)
     with pytest.raises(ValueError):
@@ -212,10 +252,18 @@ def test_names_and_absent_folders(root, name, words):
 
 def test_size_is_for_pictures_of_ones_own(root):
     write_folder(root)
-    for fields in (dict(name="digits", size=16), dict(name="folder:pets", size=None), dict(name="folder:pets", size=4), dict(name="folder:pets", size=1000)):
+    for fields in (
+        dict(name="digits", size=16),
+        dict(name="folder:pets", size=None),
+        dict(name="folder:pets", size=4),
+        dict(name="folder:pets", size=1000),
+    ):
         with pytest.raises(ValueError):
             Data(**fields, n_train=5, n_test=2, seed=0)
-    assert Data(name="digits", n_train=5, n_test=2, seed=0).canonical == '{"n_test":2,"n_train":5,"name":"digits","seed":0}'
+    assert (
+        Data(name="digits", n_train=5, n_test=2, seed=0).canonical
+        == '{"n_test":2,"n_train":5,"name":"digits","seed":0}'
+    )
 
 
 def test_pictures_beyond_the_memory_are_refused_before_they_are_read(root, monkeypatch):
@@ -241,7 +289,14 @@ def test_a_changed_folder_is_another_run_and_an_old_run_says_so(root):
 # ---- files of texts ----
 
 
-def write_csv(root, train="text,label\ngood film,1\nbad film,0\nfine,1\n", test="text,label\nvery good,1\n", name="mood", end="", classes=None):
+def write_csv(
+    root,
+    train="text,label\ngood film,1\nbad film,0\nfine,1\n",
+    test="text,label\nvery good,1\n",
+    name="mood",
+    end="",
+    classes=None,
+):
     (root / name).mkdir(exist_ok=True)
     for part, content in (("train", train), ("test", test)):
         raw = content.encode() if isinstance(content, str) else content
@@ -252,45 +307,76 @@ def write_csv(root, train="text,label\ngood film,1\nbad film,0\nfine,1\n", test=
 
 @pytest.mark.parametrize("end", ["", ".gz"])
 def test_texts_of_ones_own(root, end):
-    write_csv(root, end=end, train='\ufefftext,label\n"good, ""quoted""\nfilm",1\nbad film,0\n\n', classes="negative\npositive\n")
+    write_csv(
+        root,
+        end=end,
+        train='\ufefftext,label\n"good, ""quoted""\nfilm",1\nbad film,0\n\n',
+        classes="negative\npositive\n",
+    )
     d = load("csv:mood")
     *_, vocabulary = text.read("csv:mood", str(root), "")
-    assert d.classes == ("negative", "positive") and sorted(d.train_y.tolist()) == [0, 1] and d.test_y.tolist() == [1]
-    assert d.train_x.shape == (2, 8) and vocabulary == ("", "?", "film")  # the only word that occurs twice
+    assert (
+        d.classes == ("negative", "positive")
+        and sorted(d.train_y.tolist()) == [0, 1]
+        and d.test_y.tolist() == [1]
+    )
+    # the only word that occurs twice
+    assert d.train_x.shape == (2, 8) and vocabulary == ("", "?", "film")
     assert data.is_text("csv:mood") and not data.is_text("folder:pets")
 
 
 def test_labels_are_numbers_names_or_lines_of_the_list(root):
     write_csv(root, train="text,label\na,up\nb,down\n", test="text,label\nc,up\n", name="names")
     assert load("csv:names").classes == ("down", "up") and load("csv:names").test_y.tolist() == [1]
-    write_csv(root, train="text,label\na,up\nb,0\n", test="text,label\nc,1\n", name="list", classes="down\nup\n")
+    write_csv(
+        root,
+        train="text,label\na,up\nb,0\n",
+        test="text,label\nc,1\n",
+        name="list",
+        classes="down\nup\n",
+    )
     assert sorted(load("csv:list").train_y.tolist()) == [0, 1]
-    write_csv(root, train="text,label\na,3\nb,1\nc,2\n", test="text,label\nc,1\n", name="stars", classes="1\n2\n3\n")
-    assert load("csv:stars").test_y.tolist() == [0] and sorted(load("csv:stars").train_y.tolist()) == [0, 1, 2]  # names that are numbers are names
+    write_csv(
+        root,
+        train="text,label\na,3\nb,1\nc,2\n",
+        test="text,label\nc,1\n",
+        name="stars",
+        classes="1\n2\n3\n",
+    )
+    assert load("csv:stars").test_y.tolist() == [0] and sorted(
+        load("csv:stars").train_y.tolist()
+    ) == [0, 1, 2]  # names that are numbers are names
 
 
-@pytest.mark.parametrize("changes, words", [
-    (dict(train="a,1\nb,0\n"), ["train.csv", "header text,label"]),
-    (dict(train="label,text\n1,a\n0,b\n"), ["header text,label"]),
-    (dict(train="text,label\na,1\nb\n"), ["line 3", "text and its label"]),
-    (dict(train="text,label\na,1\n,0\n"), ["line 3"]),
-    (dict(train="text,label\na,1\nb,\n"), ["line 3"]),
-    (dict(train='text,label\na,1\n"b,0\n'), ["line 3", "not CSV"]),
-    (dict(train="text,label\na,1\nb,1\n"), ["no training text"]),
-    (dict(train="text,label\na,0\nb,0\n"), ["1 classes"]),
-    (dict(train="text,label\na,0\nb,2\n"), ["no training text", "'1'"]),
-    (dict(train="text,label\na,0\nb,9999999999\n"), ["'9999999999'"]), (dict(train="text,label\na,0\nb,999999999\n"), ["0 classes"]),
-    (dict(test="text,label\nc,2\n"), ["line 2", "label '2'"]),
-    (dict(test="text,label\nc,\u00b2\n"), ["line 2", "label '\u00b2'"]),
-    (dict(train="text,label\n"), ["holds no text"]),
-    (dict(train=b"text,label\n\xff\xfe,1\nb,0\n"), ["not UTF-8"]),
-    (dict(classes="down\ndown\n"), ["twice"]),
-    (dict(classes="down\n\nup\n"), ["line 2", "classes.txt", "empty"]),
-    (dict(train="text,label\na,1\nb,-1\n"), ["'1'", "'-1'", "all as names"]),
-    (dict(train="text,label\na,1.0\nb,0\n"), ["'1.0'", "all as names"]),
-    (dict(train="text,label\n\u043f\u0440\u0438\u0432\u0435\u0442,1\nb,0\n"), ["1 of 2", "a to z"]),
-    (dict(classes="down\nup\nflat\n"), ["'flat'", "no training text"]),
-])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        (dict(train="a,1\nb,0\n"), ["train.csv", "header text,label"]),
+        (dict(train="label,text\n1,a\n0,b\n"), ["header text,label"]),
+        (dict(train="text,label\na,1\nb\n"), ["line 3", "text and its label"]),
+        (dict(train="text,label\na,1\n,0\n"), ["line 3"]),
+        (dict(train="text,label\na,1\nb,\n"), ["line 3"]),
+        (dict(train='text,label\na,1\n"b,0\n'), ["line 3", "not CSV"]),
+        (dict(train="text,label\na,1\nb,1\n"), ["no training text"]),
+        (dict(train="text,label\na,0\nb,0\n"), ["1 classes"]),
+        (dict(train="text,label\na,0\nb,2\n"), ["no training text", "'1'"]),
+        (dict(train="text,label\na,0\nb,9999999999\n"), ["'9999999999'"]),
+        (dict(train="text,label\na,0\nb,999999999\n"), ["0 classes"]),
+        (dict(test="text,label\nc,2\n"), ["line 2", "label '2'"]),
+        (dict(test="text,label\nc,\u00b2\n"), ["line 2", "label '\u00b2'"]),
+        (dict(train="text,label\n"), ["holds no text"]),
+        (dict(train=b"text,label\n\xff\xfe,1\nb,0\n"), ["not UTF-8"]),
+        (dict(classes="down\ndown\n"), ["twice"]),
+        (dict(classes="down\n\nup\n"), ["line 2", "classes.txt", "empty"]),
+        (dict(train="text,label\na,1\nb,-1\n"), ["'1'", "'-1'", "all as names"]),
+        (dict(train="text,label\na,1.0\nb,0\n"), ["'1.0'", "all as names"]),
+        (
+            dict(train="text,label\n\u043f\u0440\u0438\u0432\u0435\u0442,1\nb,0\n"),
+            ["1 of 2", "a to z"],
+        ),
+        (dict(classes="down\nup\nflat\n"), ["'flat'", "no training text"]),
+    ],
+)
 def test_a_wrong_file_of_texts_is_one_sentence(root, changes, words):
     write_csv(root, **changes)
     refused([*words, "csv:mood"], load, "csv:mood")
@@ -326,9 +412,23 @@ def test_packing_texts_does_not_make_them_other_data(root):
 
 def test_published_names_are_for_published_data(tmp_path, monkeypatch):
     x, y = np.zeros((600, 1, 28, 28), np.uint8), np.arange(600) % 199
-    refused(["'fashion_mnist_full'", "600 training", "not 60000", "folder:NAME"], data._as_published, "fashion_mnist_full", "here", [x, y, x, y], data.FASHION)
+    refused(
+        ["'fashion_mnist_full'", "600 training", "not 60000", "folder:NAME"],
+        data._as_published,
+        "fashion_mnist_full",
+        "here",
+        [x, y, x, y],
+        data.FASHION,
+    )
     monkeypatch.setitem(data.COUNTS, "fashion_mnist_full", (600, 600, 10))
-    refused(["labels go from 0 to 198", "10 classes"], data._as_published, "fashion_mnist_full", "here", [x, y, x, y], data.FASHION)
+    refused(
+        ["labels go from 0 to 198", "10 classes"],
+        data._as_published,
+        "fashion_mnist_full",
+        "here",
+        [x, y, x, y],
+        data.FASHION,
+    )
 
 
 def test_counts_are_those_of_what_is_read():
@@ -361,12 +461,21 @@ def test_a_digest_is_for_data_of_ones_own():
 def test_counting_examples_needs_neither_files_nor_reading(tmp_path, monkeypatch):
     monkeypatch.delenv("KDCORE_DATA", raising=False)
     monkeypatch.setattr(data, "load", None)
-    assert data.available(Data(name="cifar100", n_train=5000, n_test=None, seed=0)) == (5000, 10_000)
+    assert data.available(Data(name="cifar100", n_train=5000, n_test=None, seed=0)) == (
+        5000,
+        10_000,
+    )
     monkeypatch.setattr(own, "opened", None)
     write_folder(tmp_path)
     monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
-    assert data.available(Data(**data.identity("folder:pets", 8), n_train=None, n_test=None, seed=0)) == (10, 4)
-    refused(["n_train = 50001", "cifar100"], data.available, Data(name="cifar100", n_train=50_001, n_test=None, seed=0))
+    assert data.available(
+        Data(**data.identity("folder:pets", 8), n_train=None, n_test=None, seed=0)
+    ) == (10, 4)
+    refused(
+        ["n_train = 50001", "cifar100"],
+        data.available,
+        Data(name="cifar100", n_train=50_001, n_test=None, seed=0),
+    )
 
 
 # ---- in the chapters ----
@@ -374,9 +483,24 @@ def test_counting_examples_needs_neither_files_nor_reading(tmp_path, monkeypatch
 
 def test_settings_and_trials_carry_size_and_digest(root):
     write_folder(root)
-    s = settings.Setting(name="x", dataset="folder:pets", n_train=None, n_test=None, label_noise=0, teacher="cnn-4", student="cnn-4", teacher_epochs=1, epochs=1,
-                         batch_size=2, learning_rate=0.1, method="sgd", weight_decay=0, size=16)
+    s = settings.Setting(
+        name="x",
+        dataset="folder:pets",
+        n_train=None,
+        n_test=None,
+        label_noise=0,
+        teacher="cnn-4",
+        student="cnn-4",
+        teacher_epochs=1,
+        epochs=1,
+        batch_size=2,
+        learning_rate=0.1,
+        method="sgd",
+        weight_decay=0,
+        size=16,
+    )
     assert settings.examples(s, 0).size == 16 and len(settings.examples(s, 0).digest) == 32
-    assert "size" not in s.model_copy(update={"size": None}).model_dump(mode="json")  # presets without it are the same preset
+    # presets without it are the same preset
+    assert "size" not in s.model_copy(update={"size": None}).model_dump(mode="json")
     assert settings.teacher(s, 0).data == settings.examples(s, 0)
     assert trials.data is data

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from small import pair
 
 from kdcore.data import photographs
+from kdcore.data.views import normalise
 from kdcore.measure import attention
 from kdcore.metrics import saliency
 from kdcore.train import frozen, train
-from kdcore.data.views import normalise
-from small import pair
 
 
 def test_photographs_are_small_and_each_has_its_credit():
@@ -31,7 +31,9 @@ def test_a_small_pixel_is_the_mean_of_what_it_covers():
     assert photographs.reduced(1, 8, 8).shape == (5, 1, 8, 8)
 
 
-def test_portraits_are_the_maps_of_the_predicted_class_and_the_shifted_head_predicts_the_same(tmp_path, monkeypatch):
+def test_portraits_are_the_maps_of_the_predicted_class_and_the_shifted_head_predicts_the_same(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("KDCORE_STORE", str(tmp_path / "store"))
     frozen.cache_clear()
     spec = pair()
@@ -43,9 +45,14 @@ def test_portraits_are_the_maps_of_the_predicted_class_and_the_shifted_head_pred
     f, weight, bias, z = saliency.features(net, x)
     assert row["predicted S"] == [data.classes[c] for c in z.argmax(1)]
     assert row["probability S"] == pytest.approx(z.softmax(1).max(1).values.tolist(), abs=1e-4)
-    assert np.array(row["label S"]) == pytest.approx(saliency.rescale(saliency.cam(f, weight, z.argmax(1))).numpy(), rel=1e-3, abs=1e-3)
+    assert np.array(row["label S"]) == pytest.approx(
+        saliency.rescale(saliency.cam(f, weight, z.argmax(1))).numpy(), rel=1e-3, abs=1e-3
+    )
     ends = [np.array(row[f"{kind} S"]) for kind in ("sum", "sum of the shifted head")]
-    shift = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(spec.model_seed)) * weight.std()
+    shift = (
+        torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(spec.model_seed))
+        * weight.std()
+    )
     halfway = saliency.cam_sum(f, weight + shift / 2, bias).numpy()
     assert (ends[0] + ends[1]) / 2 == pytest.approx(halfway, rel=2e-3, abs=2e-2)
     assert np.abs(ends[0] - ends[1]).max() > 0.1 * np.abs(ends[0]).max()

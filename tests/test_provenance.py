@@ -16,8 +16,17 @@ ROOT = Path(__file__).parents[1]
 
 
 def git(folder, *words):
-    identity = ("-c", "user.name=someone", "-c", "user.email=someone@localhost", "-c", "commit.gpgsign=false")
-    return subprocess.run(["git", "-C", folder, *identity, *words], check=True, capture_output=True, text=True).stdout.strip()
+    identity = (
+        "-c",
+        "user.name=someone",
+        "-c",
+        "user.email=someone@localhost",
+        "-c",
+        "commit.gpgsign=false",
+    )
+    return subprocess.run(
+        ["git", "-C", folder, *identity, *words], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def package(folder):
@@ -31,7 +40,9 @@ def installed(folder):
     """The same as pip leaves it."""
     package(folder)
     (folder / "kdcore-4.5.dist-info").mkdir()
-    (folder / "kdcore-4.5.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: kdcore\nVersion: 4.5\n")
+    (folder / "kdcore-4.5.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: kdcore\nVersion: 4.5\n"
+    )
 
 
 def repository(folder):
@@ -46,8 +57,18 @@ def repository(folder):
 
 def said(folder, code="provenance.commit()", **environment):
     """What the package in this folder answers, in a process of its own."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"PYTHONPATH": str(folder)} | environment
-    run = subprocess.run([sys.executable, "-c", f"from kdcore import provenance; print({code})"], cwd=folder, env=environment, capture_output=True, text=True)
+    environment = (
+        {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        | {"PYTHONPATH": str(folder)}
+        | environment
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"from kdcore import provenance; print({code})"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
 
@@ -56,7 +77,9 @@ def said(folder, code="provenance.commit()", **environment):
 def checkout(tmp_path):
     """(folder, commit) of a checkout of kdcore."""
     package(tmp_path / "clone")
-    (tmp_path / "clone" / "pyproject.toml").write_text('[project]\nname = "kdcore"\nversion = "1.2"\n')
+    (tmp_path / "clone" / "pyproject.toml").write_text(
+        '[project]\nname = "kdcore"\nversion = "1.2"\n'
+    )
     return tmp_path / "clone", repository(tmp_path / "clone")
 
 
@@ -83,20 +106,34 @@ def test_the_commit_is_not_that_of_a_repository_that_holds_the_package_at_its_ro
     assert said(tmp_path / "study") == "unknown (kdcore 4.5)"
 
 
-def test_sources_unpacked_inside_another_repository_have_a_version_and_no_commit(checkout, tmp_path):
-    shutil.copytree(checkout[0], tmp_path / "study" / "kdcore-main", ignore=shutil.ignore_patterns(".git"))
+def test_sources_unpacked_inside_another_repository_have_a_version_and_no_commit(
+    checkout, tmp_path
+):
+    shutil.copytree(
+        checkout[0], tmp_path / "study" / "kdcore-main", ignore=shutil.ignore_patterns(".git")
+    )
     repository(tmp_path / "study")
     assert said(tmp_path / "study" / "kdcore-main") == "unknown (kdcore 1.2)"
 
 
 def test_another_checkout_is_not_where_the_running_package_is_from(checkout, tmp_path):
     installed(tmp_path / "site-packages")
-    assert said(tmp_path / "site-packages", f"provenance.commit({str(checkout[0])!r})") == "unknown (kdcore 4.5)"
+    assert (
+        said(tmp_path / "site-packages", f"provenance.commit({str(checkout[0])!r})")
+        == "unknown (kdcore 4.5)"
+    )
 
 
 def test_git_of_a_hook_is_not_asked(checkout, tmp_path):
     repository(tmp_path / "study")
-    assert said(checkout[0], GIT_DIR=str(tmp_path / "study" / ".git"), GIT_WORK_TREE=str(tmp_path / "study")) == checkout[1]
+    assert (
+        said(
+            checkout[0],
+            GIT_DIR=str(tmp_path / "study" / ".git"),
+            GIT_WORK_TREE=str(tmp_path / "study"),
+        )
+        == checkout[1]
+    )
 
 
 def test_a_repository_without_a_commit_has_none(tmp_path):
@@ -115,11 +152,15 @@ def test_a_copy_of_the_package_alone_is_unknown(tmp_path):
 def test_without_git_there_is_a_version_and_still_a_page(checkout, monkeypatch, tmp_path):
     assert said(checkout[0], PATH=str(tmp_path)) == "unknown (kdcore 1.2)"
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(provenance.importlib.metadata, "distributions", lambda **_: iter(()))  # nor is kdcore installed
+    # nor is kdcore installed
+    monkeypatch.setattr(provenance.importlib.metadata, "distributions", lambda **_: iter(()))
     monkeypatch.setattr(provenance, "declared", lambda: None)
     monkeypatch.setattr(chapter, "origin", lambda p, name: ("quick", "papermill"))
     monkeypatch.setattr(chapter, "home", lambda name: ROOT)
     provenance.commit.cache_clear()
     page = chapter.provenance(object(), pandas.DataFrame(), chapter="tiny").data
     provenance.commit.cache_clear()
-    assert "<dt>This page</dt><dd>commit unknown; Python" in page and "kdcore of unknown version" in page
+    assert (
+        "<dt>This page</dt><dd>commit unknown; Python" in page
+        and "kdcore of unknown version" in page
+    )

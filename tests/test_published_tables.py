@@ -1,4 +1,6 @@
-"""The published tables of Guo et al. 2024, re-analysed: pooled trends against trends inside one student view."""
+"""The published tables of Guo et al. 2024, re-analysed: pooled trends against trends inside one
+student view.
+"""
 
 from pathlib import Path
 
@@ -21,12 +23,22 @@ def of(dataset):
 
 def test_the_file_holds_every_trial_once_and_only_fractions():
     assert len(TABLE) == 32 and not TABLE.duplicated(["dataset", "trial", "view"]).any()
-    assert set(TABLE.dataset) == set(DATASETS) and set(TABLE.trial) == {"ww", "ws", "sw", "ss"} and set(TABLE["view"]) == {"Sw", "Ss"}
+    assert (
+        set(TABLE.dataset) == set(DATASETS)
+        and set(TABLE.trial) == {"ww", "ws", "sw", "ss"}
+        and set(TABLE["view"]) == {"Sw", "Ss"}
+    )
     numbers = TABLE.select_dtypes("number")
-    assert list(numbers) == "affinity accuracy gap iou fidelity gap_half iou_half fidelity_half ece".split()
+    assert (
+        list(numbers)
+        == "affinity accuracy gap iou fidelity gap_half iou_half fidelity_half ece".split()
+    )
     assert ((numbers > 0) & (numbers < 1) | numbers.isna()).all(axis=None)
     assert numbers[["affinity", "accuracy", "ece"]].notna().all(axis=None)
-    assert (numbers.drop(columns=["affinity", "accuracy", "ece"]).isna().all(axis=1) == (TABLE.dataset == "imagenet")).all()
+    assert (
+        numbers.drop(columns=["affinity", "accuracy", "ece"]).isna().all(axis=1)
+        == (TABLE.dataset == "imagenet")
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -67,15 +79,35 @@ def test_correlation_with_accuracy(dataset, quantity, pooled, weak, strong, with
     ],
 )
 def test_correlation_inside_data_set_and_view(a, b, plain, scaled):
-    """Plain, and with each data set brought to one spread so that the long-tailed one does not decide alone."""
+    """Plain, and with each data set brought to one spread so that the long-tailed one does not
+    decide alone.
+    """
     cell, dataset = THREE.dataset + THREE["view"], THREE.dataset
-    unit = {q: THREE[q] / (THREE[q] - THREE.groupby(cell)[q].transform("mean")).groupby(dataset).transform("std") for q in (a, b)}
-    of_plain, of_scaled = stats.correlation(THREE[a], THREE[b], cell), stats.correlation(unit[a], unit[b], cell)
-    assert (round(of_plain.estimate, 2), round(of_scaled.estimate, 2), of_scaled.n) == (plain, scaled, 24)
+    unit = {
+        q: THREE[q]
+        / (THREE[q] - THREE.groupby(cell)[q].transform("mean")).groupby(dataset).transform("std")
+        for q in (a, b)
+    }
+    of_plain, of_scaled = (
+        stats.correlation(THREE[a], THREE[b], cell),
+        stats.correlation(unit[a], unit[b], cell),
+    )
+    assert (round(of_plain.estimate, 2), round(of_scaled.estimate, 2), of_scaled.n) == (
+        plain,
+        scaled,
+        24,
+    )
     assert of_plain.p > 0.2
-    if (a, b) == ("iou", "accuracy"):  # 24 rows, 6 cell means and a slope leave 17 degrees of freedom
-        by_t = 2 * student_t.sf(abs(of_scaled.estimate) * np.sqrt(17 / (1 - of_scaled.estimate**2)), 17)
-        assert by_t == pytest.approx(0.05, abs=0.005) and of_scaled.p == pytest.approx(by_t, abs=0.03)
+    if (a, b) == (
+        "iou",
+        "accuracy",
+    ):  # 24 rows, 6 cell means and a slope leave 17 degrees of freedom
+        by_t = 2 * student_t.sf(
+            abs(of_scaled.estimate) * np.sqrt(17 / (1 - of_scaled.estimate**2)), 17
+        )
+        assert by_t == pytest.approx(0.05, abs=0.005) and of_scaled.p == pytest.approx(
+            by_t, abs=0.03
+        )
     else:
         assert of_scaled.p > 0.3
 
@@ -87,19 +119,22 @@ def test_p_values_of_the_pooled_correlations(quantity, printed):
     sets = [of(d) for d in ("cifar100", "cifar100_imb100", "imagenet_lt")]
     by_t = [pearsonr(d[quantity], d.accuracy).pvalue for d in sets]
     assert np.round(by_t, 3).tolist() == printed
-    exact = [stats.correlation(d[quantity], d.accuracy).p for d in sets]  # all 8! arrangements, no normality
+    # all 8! arrangements, no normality
+    exact = [stats.correlation(d[quantity], d.accuracy).p for d in sets]
     assert exact == pytest.approx(by_t, abs=0.03)
 
 
 @pytest.mark.parametrize(
-    "quantity, percent", [("accuracy", [56, 71, 91]), ("fidelity", [69, 73, 90]), ("iou", [52, 33, 38])]
+    "quantity, percent",
+    [("accuracy", [56, 71, 91]), ("fidelity", [69, 73, 90]), ("iou", [52, 33, 38])],
 )
 def test_share_of_variance_that_is_the_student_view(quantity, percent):
     got = []
     for dataset in ("cifar100", "cifar100_imb100", "imagenet_lt"):
         d = of(dataset)
         strong = (d["view"] == "Ss").astype(float)
-        got.append(100 * stats.correlation(strong, d[quantity]).estimate ** 2)  # two groups: r^2 is the share
+        # two groups: r^2 is the share
+        got.append(100 * stats.correlation(strong, d[quantity]).estimate ** 2)
     assert np.round(got).tolist() == percent
 
 
@@ -127,13 +162,26 @@ def test_largest_difference_of_iou_between_exchangeable_trials():
 def test_mixed_teachers_under_strong_views():
     wide = TABLE[TABLE["view"] == "Ss"].pivot(index="dataset", columns="trial", values="accuracy")
     mixed = (wide.ws + wide.sw) / 2
-    assert mixed.loc[DATASETS].to_numpy() == pytest.approx([0.8178, 0.5184, 0.6915, 0.4967], abs=0.5001e-4)
-    assert (mixed > wide[["ww", "ss"]].max(axis=1)).loc[DATASETS].tolist() == [True, False, True, True]
+    assert mixed.loc[DATASETS].to_numpy() == pytest.approx(
+        [0.8178, 0.5184, 0.6915, 0.4967], abs=0.5001e-4
+    )
+    assert (mixed > wide[["ww", "ss"]].max(axis=1)).loc[DATASETS].tolist() == [
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_half_images_lower_fidelity_always_and_the_gap_rarely():
-    assert (THREE.fidelity_half > THREE.fidelity).sum() == 0  # the paper's "p-value" is this count over the trials
+    assert (
+        THREE.fidelity_half > THREE.fidelity
+    ).sum() == 0  # the paper's "p-value" is this count over the trials
     assert (THREE.iou_half > THREE.iou).sum() == 0
     assert (THREE.gap_half < THREE.gap).sum() == 5
     means = THREE.groupby("dataset")[["gap", "gap_half"]].mean()
-    assert np.round(means, 3).to_numpy().tolist() == [[0.097, 0.109], [0.410, 0.428], [0.324, 0.338]]
+    assert np.round(means, 3).to_numpy().tolist() == [
+        [0.097, 0.109],
+        [0.410, 0.428],
+        [0.324, 0.338],
+    ]

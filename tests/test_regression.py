@@ -1,7 +1,9 @@
-"""Would nbval notice? The chapter's own cells are run with a fault built in and compared as conftest.py compares.
+"""Would nbval notice? The chapter's own cells are run with a fault built in and compared as
+conftest.py compares.
 
-The tolerances have to let another kind of CPU pass, which is imitated by changing all initial weights by one part in a
-million (training amplifies it), and must not let a wrong loss or a wrong teacher pass.
+The tolerances have to let another kind of CPU pass, which is imitated by changing all initial
+weights by one part in a million (training amplifies it), and must not let a wrong loss or a wrong
+teacher pass.
 """
 
 import ast
@@ -14,20 +16,23 @@ import nbformat
 import pytest
 import torch
 
-from kdcore import losses, store, sweep, train as tr
+from kdcore import losses, store, sweep
+from kdcore import train as tr
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from conftest import Tolerant  # noqa: E402
+from conftest import Tolerant
 
 
 def trained_tables() -> list[str]:
     """What the cells tagged nbval-trained show, with one seed. Later cells are not run."""
     notebook = nbformat.read(ROOT / "notebooks" / "low_fidelity.ipynb", as_version=4)
-    cells = [(c.source, c.metadata.get("tags", [])) for c in notebook.cells if c.cell_type == "code"]
+    cells = [
+        (c.source, c.metadata.get("tags", [])) for c in notebook.cells if c.cell_type == "code"
+    ]
     last = max(i for i, (_, tags) in enumerate(cells) if "nbval-trained" in tags)
     namespace, shown = {"__name__": "chapter"}, []
-    for source, tags in cells[:last + 1]:
+    for source, tags in cells[: last + 1]:
         body = ast.parse(source + "\nseeds = 1" * ("parameters" in tags)).body
         value = body.pop() if isinstance(body[-1], ast.Expr) else None
         exec(compile(ast.Module(body, []), "cell", "exec"), namespace)
@@ -66,7 +71,8 @@ def sound(tmp_path_factory):
 def prepare(patch, folder):
     patch.setenv("KDCORE_STORE", str(folder))
     patch.setenv("KDCORE_RESULTS", "")
-    patch.setattr(sweep, "local_pool", lambda: ThreadPoolExecutor(1))  # in this process, where the faults are
+    # in this process, where the faults are
+    patch.setattr(sweep, "local_pool", lambda: ThreadPoolExecutor(1))
     patch.chdir(ROOT / "notebooks")
     tr.frozen.cache_clear()
     torch.set_num_threads(1)
@@ -87,7 +93,13 @@ def test_another_kind_of_cpu_passes(sound, tmp_path, monkeypatch):
 
 def loss_without_temperature_squared(patch):
     original = losses._kd
-    patch.setattr(losses, "_kd", lambda student, teachers, temperature: original(student, teachers, temperature) / temperature**2)
+    patch.setattr(
+        losses,
+        "_kd",
+        lambda student, teachers, temperature: (
+            original(student, teachers, temperature) / temperature**2
+        ),
+    )
 
 
 def teachers_in_train_mode(patch):
@@ -95,7 +107,9 @@ def teachers_in_train_mode(patch):
 
     def with_moving_teachers(spec, **options):
         if spec.distill:
-            spec = spec.model_copy(update={"distill": spec.distill.model_copy(update={"teacher_mode": "train"})})
+            spec = spec.model_copy(
+                update={"distill": spec.distill.model_copy(update={"teacher_mode": "train"})}
+            )
         return fit(spec, **options)
 
     patch.setattr(tr, "fit", with_moving_teachers)

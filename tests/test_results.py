@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small import STRONG, WEAK, spec
 
 from kdcore import results, store
 from kdcore.book import chapter, trials
 from kdcore.measure import outputs
 from kdcore.spec import View
-from small import STRONG, WEAK, spec
 
 ROOT = Path(__file__).parents[1]
 SPECS = [spec(seed=k, epochs=1) for k in range(3)]
@@ -44,9 +44,18 @@ seeds.version = other.version = 1
 
 def row(number, measurement=seeds, arguments={}, **changes):
     """A row that nothing was trained for."""
-    said = {"measurement": measurement.__name__, "version": 1, "arguments": arguments, "spec": SPECS[number].hash}
+    said = {
+        "measurement": measurement.__name__,
+        "version": 1,
+        "arguments": arguments,
+        "spec": SPECS[number].hash,
+    }
     key = results.key_of(*(said[k] for k in ("measurement", "version", "spec", "arguments")))
-    return said | {"key": key, "values": {"seed": float(number)}, "provenance": {"seconds": 1.0}} | changes
+    return (
+        said
+        | {"key": key, "values": {"seed": float(number)}, "provenance": {"seconds": 1.0}}
+        | changes
+    )
 
 
 def published(monkeypatch, folder, rows):
@@ -67,15 +76,28 @@ def line(row):
     return json.dumps({**row, "sha256": results.line_digest(row)}, sort_keys=True).encode() + b"\n"
 
 
-# ---------------------------------------------------------------------------------------------------- a row belongs to its key
+# ------------------------------------------------------------------------- a row belongs to its key
 
 
 def test_a_row_says_what_its_key_is_made_of():
     arguments = {"weak": WEAK, "views": [STRONG], "draws": np.int64(2), "share": np.float32(0.5)}
     found = results.measured(seeds, arguments, SPECS[0])
-    assert found["key"] == results.row_key(seeds, SPECS[0], arguments) == results.key_of("seeds", 1, SPECS[0].hash, found["arguments"])
-    assert found["arguments"] == {"weak": {"name": "weak", "strength": 0.0}, "views": [{"name": "strong", "strength": 1.0}], "draws": 2, "share": 0.5}
-    assert found["key"] == results.row_key(seeds, SPECS[0], {"weak": View(**found["arguments"]["weak"]), "views": [STRONG], "draws": 2, "share": 0.5})
+    assert (
+        found["key"]
+        == results.row_key(seeds, SPECS[0], arguments)
+        == results.key_of("seeds", 1, SPECS[0].hash, found["arguments"])
+    )
+    assert found["arguments"] == {
+        "weak": {"name": "weak", "strength": 0.0},
+        "views": [{"name": "strong", "strength": 1.0}],
+        "draws": 2,
+        "share": 0.5,
+    }
+    assert found["key"] == results.row_key(
+        seeds,
+        SPECS[0],
+        {"weak": View(**found["arguments"]["weak"]), "views": [STRONG], "draws": 2, "share": 0.5},
+    )
 
 
 def test_every_published_row_is_intact_and_written_as_publish_writes(recwarn):
@@ -86,13 +108,27 @@ def test_every_published_row_is_intact_and_written_as_publish_writes(recwarn):
     assert not recwarn
 
 
-@pytest.mark.parametrize("wrong, said", [
-    (row(1, key=row(0)["key"]), "line 1 is a row of seeds under another key"),
-    (row(1, spec=SPECS[0].hash), "line 1 is a row of seeds under another key"),
-    (row(0, arguments={"draws": 2}, key=row(0)["key"]), "line 1 is a row of seeds under another key"),
-    (row(0, other), "line 1 is a row of other under another key"),
-    ({k: v for k, v in row(1, key=row(0)["key"]).items() if k not in ("measurement", "version", "arguments")}, "is of another spec"),  # as older rows are
-])
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (row(1, key=row(0)["key"]), "line 1 is a row of seeds under another key"),
+        (row(1, spec=SPECS[0].hash), "line 1 is a row of seeds under another key"),
+        (
+            row(0, arguments={"draws": 2}, key=row(0)["key"]),
+            "line 1 is a row of seeds under another key",
+        ),
+        (row(0, other), "line 1 is a row of other under another key"),
+        # as older rows are
+        (
+            {
+                k: v
+                for k, v in row(1, key=row(0)["key"]).items()
+                if k not in ("measurement", "version", "arguments")
+            },
+            "is of another spec",
+        ),
+    ],
+)
 def test_a_row_under_anothers_key_is_left_out(monkeypatch, tmp_path, wrong, said):
     path = published(monkeypatch, tmp_path, [row(2)])
     path.write_bytes(line(wrong) + path.read_bytes())
@@ -101,13 +137,19 @@ def test_a_row_under_anothers_key_is_left_out(monkeypatch, tmp_path, wrong, said
 
 
 def test_older_rows_are_read(monkeypatch, tmp_path, recwarn):
-    old = {k: v for k, v in row(0).items() if k not in ("measurement", "version", "arguments")} | {"values": {"seed": 0.25}}
+    old = {k: v for k, v in row(0).items() if k not in ("measurement", "version", "arguments")} | {
+        "values": {"seed": 0.25}
+    }
     path = published(monkeypatch, tmp_path, [row(1), row(2)])
     path.write_bytes(path.read_bytes() + line(old))
-    assert list(collected()["seed"]) == [0.25, 1.0, 2.0] and not recwarn and not (tmp_path / "store").exists()
+    assert (
+        list(collected()["seed"]) == [0.25, 1.0, 2.0]
+        and not recwarn
+        and not (tmp_path / "store").exists()
+    )
 
 
-# -------------------------------------------------------------------------------------------------------------------- damage
+# ------------------------------------------------------------------------------------------- damage
 
 
 def test_any_flipped_bit_leaves_out_its_line_and_no_other(monkeypatch, tmp_path):
@@ -116,16 +158,33 @@ def test_any_flipped_bit_leaves_out_its_line_and_no_other(monkeypatch, tmp_path)
     lines = whole.splitlines(keepends=True)
     start = len(lines[0])
     for place in range(start - 1, start + len(lines[1]), 3):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1:])
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ (1 << place % 8)]) + whole[place + 1 :]
+        )
         with pytest.warns(UserWarning, match=r"seeds.jsonl, line \d is damaged") as said:
             left = [text + b"\n" for text, _ in results.intact(path)]
-        lost = {start - 1: (0, 1), start + len(lines[1]) - 1: (1, 2)}.get(place, (1,))  # without the end of a line two become one
+        # without the end of a line two become one
+        lost = {start - 1: (0, 1), start + len(lines[1]) - 1: (1, 2)}.get(place, (1,))
         assert left == [text for k, text in enumerate(lines) if k not in lost], place
         assert f"line {lost[0] + 1} is damaged" in str(said[0].message)
 
 
-@pytest.mark.parametrize("text", [b"null", b"[]", b"3", b'"row"', b"{}", b"[" * 100_000, b"\xff\xfe", b'{"sha256": 1, "values": null}', line({"key": 1})[:-1],
-                                  line({"key": "a", "spec": "b", "values": None, "provenance": {}})[:-1], b"\x00" * 40])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"null",
+        b"[]",
+        b"3",
+        b'"row"',
+        b"{}",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"sha256": 1, "values": null}',
+        line({"key": 1})[:-1],
+        line({"key": "a", "spec": "b", "values": None, "provenance": {}})[:-1],
+        b"\x00" * 40,
+    ],
+)
 def test_a_line_that_is_no_row_is_left_out_and_named(monkeypatch, tmp_path, text):
     path = published(monkeypatch, tmp_path, [row(k) for k in range(3)])
     path.write_bytes(text + b"\n" + path.read_bytes())
@@ -137,16 +196,28 @@ def test_a_line_that_is_no_row_is_left_out_and_named(monkeypatch, tmp_path, text
 def test_a_file_of_rows_that_cannot_be_read_is_one_sentence(monkeypatch, tmp_path):
     (tmp_path / "results" / "seeds.jsonl").mkdir(parents=True)
     monkeypatch.setenv("KDCORE_RESULTS", str(tmp_path / "results"))
-    with pytest.raises(ValueError, match="seeds.jsonl cannot be read .*set KDCORE_RESULTS to another folder"):
+    with pytest.raises(
+        ValueError, match="seeds.jsonl cannot be read .*set KDCORE_RESULTS to another folder"
+    ):
         collected()
 
 
-# ------------------------------------------------------------------------------------------------------------ what is measured
+# --------------------------------------------------------------------------------- what is measured
 
 
 def numbers(spec, **_):
-    return {"float32": np.float32(0.5), "int64": np.int64(3), "bool": np.bool_(True), "tensor": torch.tensor(0.25), "array": np.arange(2.0), "nan": np.float32("nan"),
-            "inf": float("inf"), "minus inf": np.float64("-inf"), "list": [1.0, float("nan"), [np.float32("inf")]], "none": None}
+    return {
+        "float32": np.float32(0.5),
+        "int64": np.int64(3),
+        "bool": np.bool_(True),
+        "tensor": torch.tensor(0.25),
+        "array": np.arange(2.0),
+        "nan": np.float32("nan"),
+        "inf": float("inf"),
+        "minus inf": np.float64("-inf"),
+        "list": [1.0, float("nan"), [np.float32("inf")]],
+        "none": None,
+    }
 
 
 numbers.version = 1
@@ -160,15 +231,29 @@ def test_numbers_of_every_kind_come_back_from_store_and_file(monkeypatch, tmp_pa
     monkeypatch.setenv("KDCORE_STORE", str(tmp_path / "empty"))
     for table in (fresh, stored, collected(numbers, SPECS[:1])):
         found = table.iloc[0]
-        assert [found[k] for k in ("float32", "int64", "bool", "tensor", "array", "inf", "minus inf")] == [0.5, 3, True, 0.25, [0.0, 1.0], np.inf, -np.inf]
-        assert found["list"][0] == 1.0 and np.isnan(found["list"][1]) and found["list"][2] == [np.inf]
+        assert [
+            found[k] for k in ("float32", "int64", "bool", "tensor", "array", "inf", "minus inf")
+        ] == [0.5, 3, True, 0.25, [0.0, 1.0], np.inf, -np.inf]
+        assert (
+            found["list"][0] == 1.0 and np.isnan(found["list"][1]) and found["list"][2] == [np.inf]
+        )
         assert found["nan"] is None and found["none"] is None
-    strict = json.loads((tmp_path / "published" / "numbers.jsonl").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    strict = json.loads(
+        (tmp_path / "published" / "numbers.jsonl").read_text(),
+        parse_constant=lambda name: pytest.fail(f"{name} is no JSON"),
+    )
     assert strict["values"]["inf"] == "inf"
 
 
-@pytest.mark.parametrize("returned, said", [(None, "returned NoneType: it must return a dict"), ([1.0], "returned list: it must"),
-                                            ({"a": object()}, "returned 'a' as object: a row holds numbers"), ({"b": [1j]}, "returned 'b' as complex")])
+@pytest.mark.parametrize(
+    "returned, said",
+    [
+        (None, "returned NoneType: it must return a dict"),
+        ([1.0], "returned list: it must"),
+        ({"a": object()}, "returned 'a' as object: a row holds numbers"),
+        ({"b": [1j]}, "returned 'b' as complex"),
+    ],
+)
 def test_what_a_row_cannot_hold_is_said_in_one_sentence(returned, said):
     def broken(spec):
         return returned
@@ -186,17 +271,32 @@ def test_an_exception_in_a_measurement_keeps_its_file_and_line():
     with pytest.raises(KeyError, match="no such key") as caught:
         results.measured(broken, {}, SPECS[0])
     last = traceback.extract_tb(caught.value.__traceback__)[-1]
-    assert (Path(last.filename).name, last.line) == ("test_results.py", 'return {"a": {}["no such key"]}')
+    assert (Path(last.filename).name, last.line) == (
+        "test_results.py",
+        'return {"a": {}["no such key"]}',
+    )
 
 
-# ---------------------------------------------------------------------------------------------------------------- publishing
+# --------------------------------------------------------------------------------------- publishing
 
 
-@pytest.mark.parametrize("make", [lambda path: path.write_text("a file"), lambda path: path.symlink_to(path.name), lambda path: (path / "seeds.jsonl").mkdir(parents=True)])
-def test_a_folder_that_cannot_be_published_to_is_refused_before_training(monkeypatch, tmp_path, make):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_text("a file"),
+        lambda path: path.symlink_to(path.name),
+        lambda path: (path / "seeds.jsonl").mkdir(parents=True),
+    ],
+)
+def test_a_folder_that_cannot_be_published_to_is_refused_before_training(
+    monkeypatch, tmp_path, make
+):
     make(tmp_path / "published")
     monkeypatch.setenv("KDCORE_PUBLISH", str(tmp_path / "published"))
-    with pytest.raises(store.StoreError, match=f"KDCORE_PUBLISH = {tmp_path}/published cannot be written .*name a folder that can"):
+    with pytest.raises(
+        store.StoreError,
+        match=f"KDCORE_PUBLISH = {tmp_path}/published cannot be written .*name a folder that can",
+    ):
         collected()
     assert not (tmp_path / "store").exists()
 
@@ -213,7 +313,10 @@ def test_publishing_replaces_a_row_of_the_same_key_and_keeps_the_others(monkeypa
 def publish_many(number):
     for k in range(25):
         measurement = (seeds, other)[k % 2]
-        results.publish(measurement, [row(number % 3, measurement, {"process": number, "k": k, "i": i}) for i in range(4)])
+        results.publish(
+            measurement,
+            [row(number % 3, measurement, {"process": number, "k": k, "i": i}) for i in range(4)],
+        )
 
 
 def test_processes_that_publish_at_once_lose_nothing(monkeypatch, tmp_path, recwarn):
@@ -223,7 +326,9 @@ def test_processes_that_publish_at_once_lose_nothing(monkeypatch, tmp_path, recw
     monkeypatch.setenv("KDCORE_PUBLISH", str(folder))
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.map(publish_many, range(4), chunksize=1)
-    found = {r["key"] for name in ("seeds", "other") for _, r in results.intact(folder / f"{name}.jsonl")}
+    found = {
+        r["key"] for name in ("seeds", "other") for _, r in results.intact(folder / f"{name}.jsonl")
+    }
     assert len(found) == 4 * 25 * 4 and not recwarn
     assert sorted(p.name for p in folder.iterdir()) == [".lock", "other.jsonl", "seeds.jsonl"]
 
@@ -242,7 +347,13 @@ def test_a_process_killed_while_it_publishes_damages_nothing(monkeypatch, tmp_pa
     monkeypatch.setenv("KDCORE_PUBLISH", str(tmp_path / "published"))
     kept = set()
     for wait in (0.02, 0.11, 0.3):
-        with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ)) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", KILLED],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=dict(os.environ),
+        ) as process:
             process.stdout.readline()
             time.sleep(wait)
             process.kill()
@@ -267,7 +378,10 @@ def test_nothing_is_trained_where_that_is_forbidden(monkeypatch, tmp_path):
     monkeypatch.setenv("KDCORE_RESULTS", "")
     monkeypatch.setenv("KDCORE_TRAIN", "0")
     monkeypatch.setattr(results, "sweep", None)
-    with pytest.raises(results.NotPublished, match="1 of 1 rows of recall.*KDCORE_TRAIN = 0.*resnet-8-16-32 on digits"):
+    with pytest.raises(
+        results.NotPublished,
+        match="1 of 1 rows of recall.*KDCORE_TRAIN = 0.*resnet-8-16-32 on digits",
+    ):
         results.collect(outputs.recall, [spec()])
     assert results.stored(outputs.recall, [spec()]) is None
 
@@ -279,6 +393,11 @@ def test_published_rows_of_the_trials_are_found_by_their_keys(monkeypatch):
     p = trials.Regime(**{k: preset[k] for k in trials.Regime.model_fields})
     monkeypatch.chdir(ROOT)
     views = trials.views(p)
-    specs = [trials.student(p, seed, view, trials.named(p, seed, pair)) for seed in p.all_seeds for view in views.values() for pair in trials.PAIRS]
+    specs = [
+        trials.student(p, seed, view, trials.named(p, seed, pair))
+        for seed in p.all_seeds
+        for view in views.values()
+        for pair in trials.PAIRS
+    ]
     rows = results.stored(outputs.model, specs, weak=views["w"], strong=views["s"], draws=p.draws)
     assert len(rows) == 160 and rows["accuracy test clean"].between(0.7, 0.9).all()

@@ -8,7 +8,9 @@ from kdcore import stats
 
 
 def simpson(rng, seeds=6):
-    """Rows of (seed, view, x, y): the view moves x up and y down, and inside a view x and y are independent."""
+    """Rows of (seed, view, x, y): the view moves x up and y down, and inside a view x and y are
+    independent.
+    """
     seed, view = np.repeat(np.arange(seeds), 8), np.tile(np.repeat([0, 1], 4), seeds)
     shared = rng.normal(size=(seeds, 2))[seed]  # luck of a seed, which all its trials share
     x, y = np.stack([3 * view, -3 * view]) + shared.T + rng.normal(size=(2, len(seed)))
@@ -20,7 +22,9 @@ def simpson(rng, seeds=6):
 
 def test_mean_interval_by_hand():
     got = stats.mean_interval([1.0, 2.0, 3.0])
-    assert got == pytest.approx((2, 2 - 4.302653 / np.sqrt(3), 2 + 4.302653 / np.sqrt(3), 3), rel=1e-6)
+    assert got == pytest.approx(
+        (2, 2 - 4.302653 / np.sqrt(3), 2 + 4.302653 / np.sqrt(3), 3), rel=1e-6
+    )
     assert stats.mean_interval([1.0, 2.0, 3.0], level=0.5).high < got.high
 
 
@@ -49,7 +53,7 @@ def test_contrast_is_taken_inside_each_seed():
     table = luck + noise + np.array([0.0, 1.0, 0.0, 1.0])  # second factor: +1
     got = stats.contrast(table, [-0.5, 0.5, -0.5, 0.5])
     assert got.low < 1 < got.high and got.high - got.low < 0.05 and got.n == 6
-    assert got.estimate == pytest.approx((table[:, [1, 3]].mean() - table[:, [0, 2]].mean()))
+    assert got.estimate == pytest.approx(table[:, [1, 3]].mean() - table[:, [0, 2]].mean())
     assert abs(stats.contrast(table, [0.5, 0.5, -0.5, -0.5]).estimate) < 0.05
 
 
@@ -74,14 +78,19 @@ def test_correlation_pooled_is_pearsons_with_an_exact_permutation_p():
     got = stats.correlation(x, y)
     assert got.estimate == pytest.approx(scipy.stats.pearsonr(x, y).statistic)
     every = [abs(scipy.stats.pearsonr(x, q).statistic) for q in permutations(y)]
-    assert got.p == np.mean(np.array(every) >= abs(got.estimate) - 1e-9) and got.n == 5 and got.seeds == 0
+    assert (
+        got.p == np.mean(np.array(every) >= abs(got.estimate) - 1e-9)
+        and got.n == 5
+        and got.seeds == 0
+    )
     assert np.isnan(got.low) and np.isnan(got.high)  # rows of unknown seeds: nothing to resample
 
 
 def test_exact_p_of_a_perfect_line_and_of_two_strata():
     assert stats.correlation([1, 2, 3, 4], [2, 4, 6, 8]).p == 2 / 24
     got = stats.correlation([1, 2, 3, 7, 8, 9], [1, 2, 3, 0, 1, 2], stratum=list("aaabbb"))
-    assert got.estimate == pytest.approx(1) and got.p == 2 / 36  # both strata in order, or both reversed
+    # both strata in order, or both reversed
+    assert got.estimate == pytest.approx(1) and got.p == 2 / 36
 
 
 @pytest.mark.parametrize("slope", [0, 0.1, 0.3])
@@ -114,7 +123,10 @@ def test_simpson_pooled_correlation_is_the_view_and_vanishes_inside_it():
         got = stats.correlation(x, y, stratum=view, seed_ids=seed)
         false_alarms += got.p <= 0.05
         cover += got.low <= 0 <= got.high
-    assert np.mean([r.statistic for r in pooled]) < -0.4 and np.median([r.pvalue for r in pooled]) < 1e-3
+    assert (
+        np.mean([r.statistic for r in pooled]) < -0.4
+        and np.median([r.pvalue for r in pooled]) < 1e-3
+    )
     assert got.n == 48 and got.seeds == 6
     assert 0.02 <= false_alarms / 300 <= 0.07
     assert 0.92 <= cover / 300 <= 0.98
@@ -155,9 +167,20 @@ def test_interval_of_a_true_correlation_covers_it_and_narrows_with_seeds(monkeyp
 
 def test_interval_of_two_seeds_by_hand():
     """A resample of two seeds is the first twice, both, or the second twice: chances 1/4, 1/2, 1/4."""
-    x, y, seed = np.array([1.0, 2, 3, 4, 1, 2, 3, 4]), np.array([1.0, 3, 2, 4, 1, 2, 4, 3]) ** 2, np.repeat([0, 1], 4)
+    x, y, seed = (
+        np.array([1.0, 2, 3, 4, 1, 2, 3, 4]),
+        np.array([1.0, 3, 2, 4, 1, 2, 4, 3]) ** 2,
+        np.repeat([0, 1], 4),
+    )
     both = stats.correlation(x, y, seed_ids=seed)
-    z = np.arctanh([stats.correlation(x[:4], y[:4]).estimate, both.estimate, both.estimate, stats.correlation(x[4:], y[4:]).estimate])
+    z = np.arctanh(
+        [
+            stats.correlation(x[:4], y[:4]).estimate,
+            both.estimate,
+            both.estimate,
+            stats.correlation(x[4:], y[4:]).estimate,
+        ]
+    )
     half = 12.7062 * np.std(z) * np.sqrt(2)
     assert (np.arctanh(both.high) - np.arctanh(both.low)) / 2 == pytest.approx(half, rel=0.05)
     assert (np.arctanh(both.high) + np.arctanh(both.low)) / 2 == pytest.approx(z[1])
@@ -182,28 +205,52 @@ def interval(low, high):
     return stats.Interval((low + high) / 2, low, high, 5)
 
 
-@pytest.mark.parametrize("low, high, direction, word", [
-    (0.2, 2.0, 1, "reproduced"), (0.2, 2.0, -1, "contradicted"), (-2.0, -0.2, -1, "reproduced"), (-0.2, 2.0, 1, "inconclusive"),
-    (-0.4, 0.3, 1, "no effect"), (0.1, 0.5, 1, "no effect"), (-0.5, 0.5, -1, "no effect"), (-0.5, 0.51, -1, "inconclusive"),
-    (np.nan, np.nan, 1, "inconclusive"),
-])
+@pytest.mark.parametrize(
+    "low, high, direction, word",
+    [
+        (0.2, 2.0, 1, "reproduced"),
+        (0.2, 2.0, -1, "contradicted"),
+        (-2.0, -0.2, -1, "reproduced"),
+        (-0.2, 2.0, 1, "inconclusive"),
+        (-0.4, 0.3, 1, "no effect"),
+        (0.1, 0.5, 1, "no effect"),
+        (-0.5, 0.5, -1, "no effect"),
+        (-0.5, 0.51, -1, "inconclusive"),
+        (np.nan, np.nan, 1, "inconclusive"),
+    ],
+)
 def test_verdicts_by_hand(low, high, direction, word):
     assert stats.verdict(interval(low, high), direction, 0.5) == word
 
 
 def test_a_claim_can_hold_only_without_its_control():
     strong = interval(1.0, 3.0)
-    held, unclear, turned, small = interval(0.7, 2.0), interval(-0.1, 2.0), interval(-2.0, -1.0), interval(0.1, 0.2)
+    held, unclear, turned, small = (
+        interval(0.7, 2.0),
+        interval(-0.1, 2.0),
+        interval(-2.0, -1.0),
+        interval(0.1, 0.2),
+    )
     without = "holds only without the control"
-    for controls, word in (([held], "reproduced"), ([held, held], "reproduced"), ([unclear], "inconclusive"), ([turned], without), ([small], without),
-                           ([held, small], without), ([unclear, small], without), ([held, unclear], "inconclusive")):
+    for controls, word in (
+        ([held], "reproduced"),
+        ([held, held], "reproduced"),
+        ([unclear], "inconclusive"),
+        ([turned], without),
+        ([small], without),
+        ([held, small], without),
+        ([unclear, small], without),
+        ([held, unclear], "inconclusive"),
+    ):
         assert stats.verdict(strong, 1, 0.5, *controls) == word
     assert stats.verdict(interval(-1.0, 3.0), 1, 0.5, interval(-1.0, 3.0)) == "inconclusive"
 
 
 @pytest.mark.parametrize("n", [5, 8, 20])
 def test_a_verdict_on_nothing_is_rarely_an_effect(n):
-    """No true effect: reproduced and contradicted in at most 5 % of 1,000 draws (bound: that of a binomial with p = .05, 99.9 %)."""
+    """No true effect: reproduced and contradicted in at most 5 % of 1,000 draws (bound: that of a
+    binomial with p = .05, 99.9 %).
+    """
     rng = np.random.default_rng(n)
     words = [stats.verdict(stats.mean_interval(rng.normal(size=n)), 1, 0.1) for _ in range(1000)]
     assert words.count("reproduced") + words.count("contradicted") <= 74
@@ -211,9 +258,14 @@ def test_a_verdict_on_nothing_is_rarely_an_effect(n):
 
 @pytest.mark.parametrize("n, effect", [(5, 1.9), (8, 1.3), (20, 0.75)])
 def test_a_verdict_on_an_effect_finds_it(n, effect):
-    """An effect of this many standard deviations of the paired differences is found in at least 80 % of 1,000 draws of n seeds."""
+    """An effect of this many standard deviations of the paired differences is found in at least 80
+    % of 1,000 draws of n seeds.
+    """
     rng = np.random.default_rng(n)
-    words = [stats.verdict(stats.mean_interval(effect + rng.normal(size=n)), 1, 0.1 * effect) for _ in range(1000)]
+    words = [
+        stats.verdict(stats.mean_interval(effect + rng.normal(size=n)), 1, 0.1 * effect)
+        for _ in range(1000)
+    ]
     assert words.count("reproduced") >= 800
 
 
@@ -234,8 +286,14 @@ def test_a_verdict_on_an_effect_finds_it(n, effect):
         (lambda: stats.noise_floor([1.0, 2.0], [1.0]), "a has 2 seeds and b has 1"),
         (lambda: stats.correlation([1, 2, 3], [1, 2]), "x has length 3 and y 2"),
         (lambda: stats.correlation([1, 2, 3], [1, 1, 1]), "y does not vary"),
-        (lambda: stats.correlation([1, 2], [3, 4], stratum=["a", "b"]), "x does not vary inside any of the 2 cells"),
-        (lambda: stats.correlation([1, 2, 3], [1, 3, 2], stratum=["a"]), "stratum has length 1; x has 3"),
+        (
+            lambda: stats.correlation([1, 2], [3, 4], stratum=["a", "b"]),
+            "x does not vary inside any of the 2 cells",
+        ),
+        (
+            lambda: stats.correlation([1, 2, 3], [1, 3, 2], stratum=["a"]),
+            "stratum has length 1; x has 3",
+        ),
         (lambda: stats.correlation([1, 2, 3], [1, 3, 2], seed_ids=[0, 1]), "seed_ids has length 2"),
         (lambda: stats.correlation([1, 2, np.inf], [1, 3, 2]), "x holds 1 values"),
         (lambda: stats.verdict(interval(0, 1), 2, 0.1), "direction is 2"),

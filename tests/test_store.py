@@ -1,4 +1,6 @@
-"""The store: whole entries or none, each under its own name, damage noticed and repaired, one maker among many processes."""
+"""The store: whole entries or none, each under its own name, damage noticed and repaired, one maker
+among many processes.
+"""
 
 import errno
 import json
@@ -10,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from small import WEAK, spec
 
-from kdcore import results, store, train as tr
+from kdcore import results, store
+from kdcore import train as tr
 from kdcore.measure import EVALUATION_SEED
 from kdcore.spec import Inputs
-from small import WEAK, spec
 
 KEY = "ab" * 32
 
@@ -41,7 +44,7 @@ def test_one_flipped_bit_anywhere_is_noticed_and_repaired(name):
     path = store.folder("runs", KEY) / name
     whole = path.read_bytes()
     for place in range(0, len(whole), max(1, len(whole) // 40)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.warns(UserWarning, match=f"damaged entry .*{KEY}"):
             entry = store.once("runs", KEY, make)
         assert np.array_equal(entry.arrays["z"], make()[0]["z"])
@@ -60,8 +63,15 @@ def test_a_missing_or_cut_file_is_noticed(name):
 
 def test_stored_files_are_plain_data():
     store.once("runs", KEY, make)
-    assert json.loads((store.folder("runs", KEY) / "meta.json").read_text()) == {"n": 3, "entry": {"kind": "runs", "key": KEY, "arrays": ["z"]}}
-    assert sorted(p.name for p in store.folder("runs", KEY).iterdir()) == ["SHA256SUMS", "arrays.safetensors", "meta.json"]
+    assert json.loads((store.folder("runs", KEY) / "meta.json").read_text()) == {
+        "n": 3,
+        "entry": {"kind": "runs", "key": KEY, "arrays": ["z"]},
+    }
+    assert sorted(p.name for p in store.folder("runs", KEY).iterdir()) == [
+        "SHA256SUMS",
+        "arrays.safetensors",
+        "meta.json",
+    ]
 
 
 def test_an_unwritable_store_is_one_clear_error(tmp_path, monkeypatch):
@@ -109,7 +119,7 @@ def test_four_processes_that_want_one_entry_make_it_once(tmp_path, monkeypatch):
     assert (tmp_path / "count").read_text() == "made\n"
 
 
-# ------------------------------------------------------------------------------------------------- an entry under its own name
+# ---------------------------------------------------------------------- an entry under its own name
 
 
 ONE, OTHER = spec(epochs=1), spec(seed=1, epochs=1)
@@ -127,7 +137,10 @@ last_loss.version = 1
 KINDS = {  # kind: what is asked of a spec, and its key
     "runs": (lambda s: tr.train(s).loss, lambda s: s.hash),
     "logits": (lambda s: tr.logits(s, inputs(s)), lambda s: store.logits_key(s.hash, inputs(s))),
-    "rows": (lambda s: results.measured(last_loss, {}, s)["values"]["loss"], lambda s: results.row_key(last_loss, s, {})),
+    "rows": (
+        lambda s: results.measured(last_loss, {}, s)["values"]["loss"],
+        lambda s: results.row_key(last_loss, s, {}),
+    ),
 }
 
 
@@ -140,7 +153,10 @@ def copied(kind, source, target, other=None):
 
 def rewritten(place: Path, change=lambda meta: None, without=()):
     """Changes an entry's meta data and arrays, and its checksums with them."""
-    meta, arrays = json.loads((place / "meta.json").read_text()), load_file(place / "arrays.safetensors")
+    meta, arrays = (
+        json.loads((place / "meta.json").read_text()),
+        load_file(place / "arrays.safetensors"),
+    )
     change(meta)
     (place / "meta.json").write_text(json.dumps(meta))
     save_file({k: v for k, v in arrays.items() if k not in without}, place / "arrays.safetensors")
@@ -160,7 +176,10 @@ def test_an_entry_under_another_name_is_damage_and_made_again(kind, age):
     copied(kind, key(ONE), key(OTHER))
     if age != "new":
         rewritten(store.folder(kind, key(OTHER)), unsigned)
-    with pytest.warns(UserWarning, match=f"damaged entry .*{key(OTHER)}: it is {kind}/{key(ONE)}; it will be made again"):
+    with pytest.warns(
+        UserWarning,
+        match=f"damaged entry .*{key(OTHER)}: it is {kind}/{key(ONE)}; it will be made again",
+    ):
         assert np.array_equal(ask(OTHER), right[OTHER])
     assert store.look(kind, key(OTHER))[1] == ""
 
@@ -173,8 +192,14 @@ def test_another_runs_snapshot_is_not_resumed(monkeypatch):
     copied("unfinished", one.hash, other.hash)
     store.drop("runs", other.hash)
     fit = tr.fit
-    monkeypatch.setattr(tr, "fit", lambda s, snapshot=None, **k: seen.append(snapshot) or fit(s, snapshot=snapshot, **k))
-    with pytest.warns(UserWarning, match=f"damaged entry .*unfinished.*: it is unfinished/{one.hash}"):
+    monkeypatch.setattr(
+        tr,
+        "fit",
+        lambda s, snapshot=None, **k: seen.append(snapshot) or fit(s, snapshot=snapshot, **k),
+    )
+    with pytest.warns(
+        UserWarning, match=f"damaged entry .*unfinished.*: it is unfinished/{one.hash}"
+    ):
         assert np.array_equal(tr.train(other).loss, right) and seen == [None]
 
 
@@ -202,17 +227,32 @@ def test_an_old_entry_that_cannot_say_what_it_is_is_made_again():
         assert store.once("trajectories", KEY, make).meta == {"n": 3}
 
 
-@pytest.mark.parametrize("kind, name", [("runs", "loss"), ("runs", "online_accuracy"), ("runs", "net.conv1.0.weight"), ("logits", "logits")])
+@pytest.mark.parametrize(
+    "kind, name",
+    [
+        ("runs", "loss"),
+        ("runs", "online_accuracy"),
+        ("runs", "net.conv1.0.weight"),
+        ("logits", "logits"),
+    ],
+)
 def test_a_missing_array_is_damage_even_under_right_checksums(kind, name):
     ask, key = KINDS[kind]
     right, place = ask(ONE), store.folder(kind, key(ONE))
-    name = name if name in load_file(place / "arrays.safetensors") else next(k for k in load_file(place / "arrays.safetensors") if k.startswith("net."))
+    name = (
+        name
+        if name in load_file(place / "arrays.safetensors")
+        else next(k for k in load_file(place / "arrays.safetensors") if k.startswith("net."))
+    )
     rewritten(place, without=[name])
     with pytest.warns(UserWarning, match=f"damaged entry .*it lacks or has too many of {name}"):
         assert np.array_equal(ask(ONE), right)
 
 
-@pytest.mark.parametrize("text", ["null", "[]", "3", '{"n": 3, "entry": null}', '{"n": 3, "entry": {"kind": "runs"}}', "{}"])
+@pytest.mark.parametrize(
+    "text",
+    ["null", "[]", "3", '{"n": 3, "entry": null}', '{"n": 3, "entry": {"kind": "runs"}}', "{}"],
+)
 def test_meta_data_of_another_form_are_damage(text):
     store.once("runs", KEY, make)
     place = store.folder("runs", KEY)
@@ -222,7 +262,7 @@ def test_meta_data_of_another_form_are_damage(text):
         assert store.once("runs", KEY, make).meta == {"n": 3}
 
 
-# ------------------------------------------------------------------------------------------ something else where an entry should be
+# ---------------------------------------------------------- something else where an entry should be
 
 
 def a_file(path):
@@ -267,7 +307,9 @@ def test_something_else_in_the_place_of_a_temporary_folder_is_replaced(thing):
     assert store.once("runs", KEY, make).meta == {"n": 3} and not os.path.lexists(place)
 
 
-def test_a_link_to_an_entry_is_followed_and_a_damaged_one_replaced_without_touching_what_it_points_to(tmp_path):
+def test_a_link_to_an_entry_is_followed_and_a_damaged_one_replaced_without_touching_what_it_points_to(
+    tmp_path,
+):
     store.once("runs", KEY, make)
     place = store.folder("runs", KEY)
     place.rename(tmp_path / "elsewhere")
@@ -285,7 +327,10 @@ def test_something_else_above_an_entry_is_named_in_one_sentence(thing, level):
     place = store.folder("runs", KEY).parents[level]
     emptied(place)
     thing(place)
-    with pytest.raises(store.StoreError, match=f"{place} is not a folder: remove it, or set KDCORE_STORE to another folder"):
+    with pytest.raises(
+        store.StoreError,
+        match=f"{place} is not a folder: remove it, or set KDCORE_STORE to another folder",
+    ):
         store.once("runs", KEY, make)
     assert os.path.lexists(place)
 
@@ -312,8 +357,15 @@ def test_a_disk_that_does_not_give_a_file_back_is_damage(monkeypatch, name):
 def test_an_entry_that_may_not_be_read_is_one_sentence_and_stays(monkeypatch, number):
     store.once("runs", KEY, make)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "checksums", lambda place: (_ for _ in ()).throw(OSError(number, os.strerror(number), str(place))))
-        with pytest.raises(store.StoreError, match=f"cannot be read .*{os.strerror(number)}.*set KDCORE_STORE to another folder"):
+        patch.setattr(
+            store,
+            "checksums",
+            lambda place: (_ for _ in ()).throw(OSError(number, os.strerror(number), str(place))),
+        )
+        with pytest.raises(
+            store.StoreError,
+            match=f"cannot be read .*{os.strerror(number)}.*set KDCORE_STORE to another folder",
+        ):
             store.once("runs", KEY, lambda: pytest.fail("made again"))
     assert store.get("runs", KEY).meta == {"n": 3}
 
@@ -326,8 +378,9 @@ def test_files_have_the_mode_that_umask_gives(mask, mode):
     finally:
         os.umask(before)
     place = store.folder("runs", KEY)
-    assert {p.name: p.stat().st_mode & 0o777 for p in (*place.iterdir(), place.with_suffix(".lock"))} == {
-        name: mode for name in ("arrays.safetensors", "meta.json", "SHA256SUMS", f"{KEY}.lock")}
+    assert {
+        p.name: p.stat().st_mode & 0o777 for p in (*place.iterdir(), place.with_suffix(".lock"))
+    } == {name: mode for name in ("arrays.safetensors", "meta.json", "SHA256SUMS", f"{KEY}.lock")}
 
 
 def test_dropping_an_entry_clears_what_a_killed_writer_left_beside_it():

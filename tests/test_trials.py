@@ -8,9 +8,28 @@ from kdcore.book import trials
 from kdcore.spec import Spec
 
 QUICK = dict(
-    dataset="digits", seeds=2, first_seed=0, n_train=100, n_test=50, student="resnet-8-16-32", teacher="resnet-16-32", strength=1.0, epochs=3, teacher_epochs=4,
-    batch_size=20, learning_rate=0.1, teacher_learning_rate=0.2, temperature=3.0, ce_weight=0.6, kd_weight=0.4, draws=1, imbalance=1.0, recipe="small",
-    milestones=[], teacher_milestones=[], pretrained=False,
+    dataset="digits",
+    seeds=2,
+    first_seed=0,
+    n_train=100,
+    n_test=50,
+    student="resnet-8-16-32",
+    teacher="resnet-16-32",
+    strength=1.0,
+    epochs=3,
+    teacher_epochs=4,
+    batch_size=20,
+    learning_rate=0.1,
+    teacher_learning_rate=0.2,
+    temperature=3.0,
+    ce_weight=0.6,
+    kd_weight=0.4,
+    draws=1,
+    imbalance=1.0,
+    recipe="small",
+    milestones=[],
+    teacher_milestones=[],
+    pretrained=False,
 )
 
 
@@ -31,18 +50,27 @@ def test_students_of_a_seed_differ_in_their_teachers_only():
     p = regime()
     view = trials.views(p)["s"]
     a, b = (trials.student(p, 1, view, trials.named(p, 1, pair)) for pair in ("ww", "ss"))
-    assert a.model_copy(update={"distill": None}) == b.model_copy(update={"distill": None}) == trials.student(p, 1, view)
+    assert (
+        a.model_copy(update={"distill": None})
+        == b.model_copy(update={"distill": None})
+        == trials.student(p, 1, view)
+    )
     assert trials.student(p, 1, view, trials.named(p, 1, "ww"), zscore=True).distill.zscore
 
 
 def test_text_is_refused_where_views_are_augmented():
-    with pytest.raises(ValidationError, match="wordnet_glosses is text, and this chapter is about images: digits, fashion_mnist"):
+    with pytest.raises(
+        ValidationError,
+        match="wordnet_glosses is text, and this chapter is about images: digits, fashion_mnist",
+    ):
         regime(dataset="wordnet_glosses")
 
 
 def test_a_long_tail_is_the_regimes_or_the_callers():
     assert trials.images(regime(imbalance=5.0), 0).imbalance == 5
-    tail = trials.student(regime(), 0, trials.views(regime())["w"], trials.named(regime(), 0, "w"), imbalance=10.0)
+    tail = trials.student(
+        regime(), 0, trials.views(regime())["w"], trials.named(regime(), 0, "w"), imbalance=10.0
+    )
     assert (tail.data.imbalance, tail.teachers[0].data.imbalance) == (10, 1)
 
 
@@ -52,12 +80,27 @@ def test_milestones_stand_for_the_papers_schedule():
     assert trials.optim(regime(), 200, 0.1).schedule == "cosine"
 
 
-@pytest.mark.parametrize("changes, words", [(dict(batch_size=101), "batch_size = 101"), (dict(n_train=5000), "n_train = 5000"), (dict(recipe="large"), "recipe"),
-                                            (dict(milestones=[0]), "milestones"), (dict(teacher_milestones=[True]), "must be a number"),
-                                            (dict(student="bag-8-8"), "student = 'bag-8-8' reads text, and this chapter is about images"),
-                                            (dict(pretrained=True), "pretrained = True: must be False with teacher = 'resnet-16-32'"),
-                                            (dict(n_train=None, batch_size=2000), "batch_size = 2000: must be at most the 1297 training examples of digits"),
-                                            (dict(temperature=1e300), "must be 0.01 to 1,000"), (dict(epochs=10**12), "must be 1 to 1,000,000")])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        (dict(batch_size=101), "batch_size = 101"),
+        (dict(n_train=5000), "n_train = 5000"),
+        (dict(recipe="large"), "recipe"),
+        (dict(milestones=[0]), "milestones"),
+        (dict(teacher_milestones=[True]), "must be a number"),
+        (
+            dict(student="bag-8-8"),
+            "student = 'bag-8-8' reads text, and this chapter is about images",
+        ),
+        (dict(pretrained=True), "pretrained = True: must be False with teacher = 'resnet-16-32'"),
+        (
+            dict(n_train=None, batch_size=2000),
+            "batch_size = 2000: must be at most the 1297 training examples of digits",
+        ),
+        (dict(temperature=1e300), "must be 0.01 to 1,000"),
+        (dict(epochs=10**12), "must be 1 to 1,000,000"),
+    ],
+)
 def test_a_regime_that_does_not_fit_is_refused(changes, words):
     with pytest.raises(ValidationError, match=words):
         regime(**changes)
@@ -65,8 +108,23 @@ def test_a_regime_that_does_not_fit_is_refused(changes, words):
 
 def test_the_papers_regime_names_its_networks_and_views():
     values = yaml.safe_load(open("presets/paper/low_fidelity.yaml"))
-    assert (values["teacher"], values["student"], values["dataset"]) == ("resnet50", "resnet18", "cifar100")
-    p = regime(**{k: v for k, v in values.items() if k in QUICK and k not in ("dataset", "n_train", "n_test", "batch_size")})
+    assert (values["teacher"], values["student"], values["dataset"]) == (
+        "resnet50",
+        "resnet18",
+        "cifar100",
+    )
+    p = regime(
+        **{
+            k: v
+            for k, v in values.items()
+            if k in QUICK and k not in ("dataset", "n_train", "n_test", "batch_size")
+        }
+    )
     teacher = trials.teacher(p, 0, 1, trials.views(p)["s"])
-    assert (teacher.view.name, teacher.model, teacher.pretrained, teacher.optim.milestones) == ("cifar-strong", "resnet50", True, (25, 40, 60))
+    assert (teacher.view.name, teacher.model, teacher.pretrained, teacher.optim.milestones) == (
+        "cifar-strong",
+        "resnet50",
+        True,
+        (25, 40, 60),
+    )
     assert isinstance(trials.student(p, 0, teacher.view, [teacher]), Spec)

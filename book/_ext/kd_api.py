@@ -1,9 +1,12 @@
-"""Sphinx extension: the reference of kdcore, read from its source files. Nothing is imported, so it takes no time and needs no torch.
+"""Sphinx extension: the reference of kdcore, read from its source files. Nothing is imported, so it
+takes no time and needs no torch.
 
-The directive `kd-api` has module names as its content and makes a section of each: the module's docstring, then every public function
-and class with its signature and docstring. Each is a target of the roles py:func and py:class, e.g. {py:func}`kdcore.stats.verdict`,
-each module of ref, e.g. {ref}`kdcore-stats`. Docstrings are plain text: paragraphs, and lines whose columns are kept.
+The directive `kd-api` has module names as its content and makes a section of each: the module's
+docstring, then every public function and class with its signature and docstring. Each is a target
+of the roles py:func and py:class, e.g. {py:func}`kdcore.stats.verdict`, each module of ref, e.g.
+{ref}`kdcore-stats`. Docstrings are plain text: paragraphs, and lines whose columns are kept.
 """
+
 import ast
 import io
 import re
@@ -20,16 +23,26 @@ PIECES = re.compile(r"`([^`]+)`")
 
 
 def public(body):
-    """The functions and classes among statements whose names do not begin with an underscore, in the order of the file."""
-    return [d for d in body if isinstance(d, (ast.FunctionDef, ast.ClassDef)) and not d.name.startswith("_")]
+    """The functions and classes among statements whose names do not begin with an underscore, in
+    the order of the file.
+    """
+    return [
+        d
+        for d in body
+        if isinstance(d, (ast.FunctionDef, ast.ClassDef)) and not d.name.startswith("_")
+    ]
 
 
-# --------------------------------------------------------------------------------------------------------- docstrings
+# --------------------------------------------------------------------------------------- docstrings
 
 
 def inline(text):
     """Text nodes, with `quoted` parts as code."""
-    return [nodes.literal(text=part) if k % 2 else nodes.Text(part) for k, part in enumerate(PIECES.split(text)) if part]
+    return [
+        nodes.literal(text=part) if k % 2 else nodes.Text(part)
+        for k, part in enumerate(PIECES.split(text))
+        if part
+    ]
 
 
 def paragraph(text):
@@ -37,12 +50,16 @@ def paragraph(text):
 
 
 def in_columns(line):
-    """Whether a line stands apart from running text: indented, or with a gap of two blanks (outside of code) between words."""
+    """Whether a line stands apart from running text: indented, or with a gap of two blanks (outside
+    of code) between words.
+    """
     return line.startswith(" ") or bool(COLUMNS.search(PIECES.sub("x", line)))
 
 
 def definitions(lines):
-    """[(term, description)] where each line is a term, a gap and a description that may go on below itself; None where that does not fit."""
+    """[(term, description)] where each line is a term, a gap and a description that may go on below
+    itself; None where that does not fit.
+    """
     pairs, margin = [], min(len(line) - len(line.lstrip()) for line in lines)
     for line in lines:
         parts = COLUMNS.split(line.strip())
@@ -58,7 +75,9 @@ def definitions(lines):
 
 
 def rendered(docstring):
-    """A docstring as nodes: paragraphs, definition lists for two columns, and preformatted text for anything else that is aligned."""
+    """A docstring as nodes: paragraphs, definition lists for two columns, and preformatted text for
+    anything else that is aligned.
+    """
     found = []
     for block in re.split(r"\n\s*\n", docstring.strip("\n")):
         runs = []
@@ -70,7 +89,12 @@ def rendered(docstring):
         for kept, lines in runs:
             pairs = kept and definitions(lines)
             if pairs:
-                items = [nodes.definition_list_item("", nodes.term("", "", *inline(term)), nodes.definition("", paragraph(text))) for term, text in pairs]
+                items = [
+                    nodes.definition_list_item(
+                        "", nodes.term("", "", *inline(term)), nodes.definition("", paragraph(text))
+                    )
+                    for term, text in pairs
+                ]
                 found.append(nodes.definition_list("", *items, classes=["simple"]))
             elif kept:
                 text = "\n".join(lines)
@@ -80,11 +104,13 @@ def rendered(docstring):
     return found
 
 
-# --------------------------------------------------------------------------------------------------------- signatures
+# --------------------------------------------------------------------------------------- signatures
 
 
 def parameters(arguments):
-    """[(name with stars, annotation, default)] of a function's arguments, "" where there is none; (*, "", "") before keyword-only ones."""
+    """[(name with stars, annotation, default)] of a function's arguments, "" where there is none;
+    (*, "", "") before keyword-only ones.
+    """
     positional = arguments.posonlyargs + arguments.args
     defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
     found = list(zip([""] * len(positional), positional, defaults))
@@ -99,7 +125,11 @@ def parameters(arguments):
     def text(node):
         return ast.unparse(node) if node else ""
 
-    return [(stars + (a.arg if a else ""), text(a and a.annotation), text(default)) for stars, a, default in found if not (a and a.arg in ("self", "cls"))]
+    return [
+        (stars + (a.arg if a else ""), text(a and a.annotation), text(default))
+        for stars, a, default in found
+        if not (a and a.arg in ("self", "cls"))
+    ]
 
 
 def parameter_list(function):
@@ -109,21 +139,31 @@ def parameter_list(function):
         if annotation:
             one += [addnodes.desc_sig_punctuation("", ": "), addnodes.desc_sig_name("", annotation)]
         if default:
-            one += [addnodes.desc_sig_operator("", " = " if annotation else "="), nodes.inline("", default, classes=["default_value"])]
+            one += [
+                addnodes.desc_sig_operator("", " = " if annotation else "="),
+                nodes.inline("", default, classes=["default_value"]),
+            ]
         found += one
     return found
 
 
 def signature(definition, prefix):
-    """`function name(parameters) -> result`, `class name(bases)` or `property name -> result`, with the part before the name."""
-    properties = [d for d in definition.decorator_list if isinstance(d, ast.Name) and d.id == "property"]
+    """`function name(parameters) -> result`, `class name(bases)` or `property name -> result`, with
+    the part before the name.
+    """
+    properties = [
+        d for d in definition.decorator_list if isinstance(d, ast.Name) and d.id == "property"
+    ]
     line = addnodes.desc_signature("", "")
     if isinstance(definition, ast.ClassDef) or properties:
         line += addnodes.desc_annotation("", "property " if properties else "class ")
     line += [addnodes.desc_addname("", prefix), addnodes.desc_name("", definition.name)]
     if isinstance(definition, ast.ClassDef):
         if definition.bases:
-            bases = [addnodes.desc_parameter("", "", addnodes.desc_sig_name("", ast.unparse(base))) for base in definition.bases]
+            bases = [
+                addnodes.desc_parameter("", "", addnodes.desc_sig_name("", ast.unparse(base)))
+                for base in definition.bases
+            ]
             line += addnodes.desc_parameterlist("", "", *bases)
         return line
     if not properties:
@@ -140,7 +180,11 @@ def fields(definition, comments):
         if isinstance(line, ast.AnnAssign) and not line.target.id.startswith("_"):
             comment = comments.get(line.end_lineno)
             words = [nodes.Text(": "), *inline(comment)] if comment else []
-            items.append(nodes.list_item("", nodes.paragraph("", "", nodes.literal(text=ast.unparse(line)), *words)))
+            items.append(
+                nodes.list_item(
+                    "", nodes.paragraph("", "", nodes.literal(text=ast.unparse(line)), *words)
+                )
+            )
     return [nodes.bullet_list("", *items, classes=["simple"])] if items else []
 
 
@@ -162,15 +206,29 @@ class KdApi(SphinxDirective):
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source)
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-        comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+        comments = {
+            token.start[0]: token.string.lstrip("# ")
+            for token in tokens
+            if token.type == tokenize.COMMENT
+        }
         label = f"kdcore-{name}".replace("_", "-").replace(".", "-")
-        section = nodes.section("", nodes.title("", f"kdcore.{name}"), *rendered(ast.get_docstring(tree) or ""), ids=[label], names=[label])
+        section = nodes.section(
+            "",
+            nodes.title("", f"kdcore.{name}"),
+            *rendered(ast.get_docstring(tree) or ""),
+            ids=[label],
+            names=[label],
+        )
         section += [self.entry(d, f"kdcore.{name}.", "", comments) for d in public(tree.body)]
-        self.env.get_domain("std").note_hyperlink_target(label, self.env.docname, label, f"kdcore.{name}")
+        self.env.get_domain("std").note_hyperlink_target(
+            label, self.env.docname, label, f"kdcore.{name}"
+        )
         return section
 
     def entry(self, definition, module, prefix, comments):
-        """One function or class, and the documented methods of a class, as a description that other pages can link to."""
+        """One function or class, and the documented methods of a class, as a description that other
+        pages can link to.
+        """
         is_class = isinstance(definition, ast.ClassDef)
         kind = "class" if is_class else "method" if prefix else "function"
         line, name = signature(definition, prefix), f"{module}{prefix}{definition.name}"
@@ -178,10 +236,16 @@ class KdApi(SphinxDirective):
         self.env.get_domain("py").note_object(name, kind, name, location=line)
         content = addnodes.desc_content("", *rendered(ast.get_docstring(definition) or ""))
         if is_class:
-            methods = [d for d in public(definition.body) if isinstance(d, ast.FunctionDef) and ast.get_docstring(d)]
+            methods = [
+                d
+                for d in public(definition.body)
+                if isinstance(d, ast.FunctionDef) and ast.get_docstring(d)
+            ]
             content += fields(definition, comments)
             content += [self.entry(d, module, f"{definition.name}.", comments) for d in methods]
-        return addnodes.desc("", line, content, domain="py", objtype=kind, desctype=kind, classes=["py", kind])
+        return addnodes.desc(
+            "", line, content, domain="py", objtype=kind, desctype=kind, classes=["py", kind]
+        )
 
 
 def setup(app):

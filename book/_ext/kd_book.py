@@ -1,4 +1,7 @@
-"""Sphinx extension of this book: scripts served from the book itself, text alternatives and tables taken from the figures."""
+"""Sphinx extension of this book: scripts served from the book itself, text alternatives and tables
+taken from the figures.
+"""
+
 import html
 import json
 import re
@@ -18,14 +21,17 @@ def pass_over_tables(app, config):
 
 
 def use_vendored_scripts(app, config):
-    """Point maths and widgets at the files of scripts/vendor_js.py; where those are missing, the CDN addresses stay."""
+    """Point maths and widgets at the files of scripts/vendor_js.py; where those are missing, the
+    CDN addresses stay.
+    """
     if all((ASSETS / name).is_file() for name in [MATHJAX, *WIDGETS]):
         config.mathjax_path = MATHJAX
         config.nb_ipywidgets_js = {name: {} for name in WIDGETS}
 
 
 def describe_figures(app, doctree):
-    """Give each image of a figure made by kdcore.book.figures the text alternative that its <title> holds.
+    """Give each image of a figure made by kdcore.book.figures the text alternative that its <title>
+    holds.
 
     The class dark-light tells the theme that the image is legible on a dark page as it is.
     """
@@ -33,35 +39,59 @@ def describe_figures(app, doctree):
         file = Path(app.srcdir, image["uri"])
         if file.suffix != ".svg" or not file.is_file():
             continue
-        title = re.search(r'<title id="alt">(.*?)</title>', file.read_text(encoding="utf-8"), re.DOTALL)
+        title = re.search(
+            r'<title id="alt">(.*?)</title>', file.read_text(encoding="utf-8"), re.DOTALL
+        )
         if title:
             image["alt"] = image.get("alt") or html.unescape(title[1])
             image["classes"].append("dark-light")
 
 
 def tables_of_figures(path):
-    """{label of a figure: CSV} of a notebook whose figures bring their numbers (kdcore.book.figures); {} for other pages."""
+    """{label of a figure: CSV} of a notebook whose figures bring their numbers
+    (kdcore.book.figures); {} for other pages.
+    """
     if Path(path).suffix != ".ipynb":
         return {}
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
-    names = {i: cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") for i, cell in enumerate(cells)}
-    outputs = [(names[i], output.get("data", {})) for i, cell in enumerate(cells) if names[i] for output in cell.get("outputs", [])]
+    names = {
+        i: cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+        for i, cell in enumerate(cells)
+    }
+    outputs = [
+        (names[i], output.get("data", {}))
+        for i, cell in enumerate(cells)
+        if names[i]
+        for output in cell.get("outputs", [])
+    ]
     return {name: "".join(data["text/csv"]) for name, data in outputs if "text/csv" in data}
 
 
 def offer_downloads(app, doctree):
-    """Links under each figure of a chapter: its table, and the picture itself unless a slider changes it."""
+    """Links under each figure of a chapter: its table, and the picture itself unless a slider
+    changes it.
+    """
     docname = app.env.docname
     tables, up = tables_of_figures(app.env.doc2path(docname)), "../" * docname.count("/")
     for figure in doctree.findall(nodes.figure):
-        links = [(f"{up}_static/data/{name}.csv", "Data of this figure (CSV)") for name in figure["names"] if name in tables]
-        pictures = [image for image in figure.findall(nodes.image) if "jupyter_execute" in image["uri"]]
-        if pictures and not any(node.get("mime_type") == WIDGET_VIEW for node in figure.findall(nodes.container)):
+        links = [
+            (f"{up}_static/data/{name}.csv", "Data of this figure (CSV)")
+            for name in figure["names"]
+            if name in tables
+        ]
+        pictures = [
+            image for image in figure.findall(nodes.image) if "jupyter_execute" in image["uri"]
+        ]
+        if pictures and not any(
+            node.get("mime_type") == WIDGET_VIEW for node in figure.findall(nodes.container)
+        ):
             links.append((f"{up}_images/{Path(pictures[0]['uri']).name}", "SVG"))
         if links:
             line = nodes.paragraph(classes=["kd-downloads"])
             for number, (address, text) in enumerate(links):
-                line += [nodes.Text(" · ")] * bool(number) + [nodes.reference("", text, refuri=address, internal=True)]
+                line += [nodes.Text(" · ")] * bool(number) + [
+                    nodes.reference("", text, refuri=address, internal=True)
+                ]
             figure += nodes.legend("", line)
 
 
@@ -77,20 +107,26 @@ def write_tables(app, exception):
 
 
 def mend_roles(app, pagename, templatename, context, doctree):
-    """What screen readers are told wrongly by markup from upstream: entries of the bibliography are items of its list (their role
-    was withdrawn from ARIA), and the empty corner of a table heads nothing."""
+    """What screen readers are told wrongly by markup from upstream: entries of the bibliography are
+    items of its list (their role was withdrawn from ARIA), and the empty corner of a table heads
+    nothing.
+    """
     body = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
     context["body"] = re.sub(r"<th\b[^>]*>(?:<p></p>)?</th>", "<td></td>", body)
 
 
 def merge_visitors(app):
-    """One page for print: sphinx_exercise registers visitors for singlehtml, which hides those that others register for all of HTML."""
+    """One page for print: sphinx_exercise registers visitors for singlehtml, which hides those that
+    others register for all of HTML.
+    """
     handlers = app.registry.translation_handlers
     handlers["singlehtml"] = handlers.get("html", {}) | handlers.get("singlehtml", {})
 
 
 def drop_scripts(app, pagename, templatename, context, doctree):
-    """Remove Thebe (it needs a server, and names a CDN on every page) and inline scripts that are listed twice."""
+    """Remove Thebe (it needs a server, and names a CDN on every page) and inline scripts that are
+    listed twice.
+    """
     kept, bodies = [], set()
     for script in context.get("script_files", []):
         body = (getattr(script, "attributes", None) or {}).get("body") or ""

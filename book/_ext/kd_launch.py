@@ -1,8 +1,11 @@
-"""Sphinx extension: links that open a chapter's notebook in Google Colab or Binder, on a page that is built for a public repository.
+"""Sphinx extension: links that open a chapter's notebook in Google Colab or Binder, on a page that
+is built for a public repository.
 
-GitHub Actions names the repository in GITHUB_REPOSITORY and the commit in GITHUB_SHA. Built anywhere else the book has no such links, because
-none would work. Chapters get theirs below the title; the directive `kd-launch` makes a list of all chapters.
+GitHub Actions names the repository in GITHUB_REPOSITORY and the commit in GITHUB_SHA. Built
+anywhere else the book has no such links, because none would work. Chapters get theirs below the
+title; the directive `kd-launch` makes a list of all chapters.
 """
+
 import os
 import re
 from pathlib import Path
@@ -32,7 +35,9 @@ def addresses(repository, commit, notebook):
 
 
 def install_line(repository, commit):
-    """What the first cell in Colab has to run: the checkout into the working folder, and what kdcore needs beside Colab's own packages."""
+    """What the first cell in Colab has to run: the checkout into the working folder, and what
+    kdcore needs beside Colab's own packages.
+    """
     return f"!git init -q && git pull -q https://github.com/{repository} {commit} && pip install -q '.[notebook]'"
 
 
@@ -40,7 +45,9 @@ def links(repository, commit, notebook, text):
     """The links of one notebook, as nodes; `text` holds {} for the service."""
     found = []
     for service, address in addresses(repository, commit, notebook).items():
-        found += [nodes.Text(" · ")] * bool(found) + [nodes.reference("", text.format(service), refuri=address, internal=False)]
+        found += [nodes.Text(" · ")] * bool(found) + [
+            nodes.reference("", text.format(service), refuri=address, internal=False)
+        ]
     return found
 
 
@@ -55,20 +62,33 @@ def on_chapter(app, doctree):
     line = install_line(*place)
     opened = links(*place, page.removeprefix(CHAPTERS), "Open in {}")
     words = nodes.Text(". In Colab, run this line before the first cell:")
-    title.parent[1:1] = [nodes.paragraph("", "", *opened, words), nodes.literal_block(line, line, language="none")]
+    title.parent[1:1] = [
+        nodes.paragraph("", "", *opened, words),
+        nodes.literal_block(line, line, language="none"),
+    ]
 
 
 class KdLaunch(SphinxDirective):
     def run(self):
         place = hosted()
         if not place:
-            return [nodes.paragraph("", "This copy was built outside of a public repository and has no such links.")]
+            return [
+                nodes.paragraph(
+                    "", "This copy was built outside of a public repository and has no such links."
+                )
+            ]
         items = []
         for path in sorted(NOTEBOOKS.glob("*.ipynb")):
             name = [nodes.literal(text=path.stem), nodes.Text(" in ")]
-            items.append(nodes.list_item("", nodes.paragraph("", "", *name, *links(*place, path.stem, "{}"))))
+            items.append(
+                nodes.list_item("", nodes.paragraph("", "", *name, *links(*place, path.stem, "{}")))
+            )
         line = install_line(*place)
-        return [nodes.bullet_list("", *items), nodes.paragraph("", "The first cell in Colab:"), nodes.literal_block(line, line, language="none")]
+        return [
+            nodes.bullet_list("", *items),
+            nodes.paragraph("", "The first cell in Colab:"),
+            nodes.literal_block(line, line, language="none"),
+        ]
 
 
 def setup(app):

@@ -1,20 +1,38 @@
-"""The directive {verdicts}: the claims of one paper counted and as a short table, from book/results/verdicts.json."""
+"""The directive {verdicts}: the claims of one paper counted and as a short table, from
+book/results/verdicts.json.
+"""
+
 from docutils import nodes
-from kdcore.book import claims
 from sphinx.util.docutils import SphinxDirective
+
+from kdcore.book import claims
 
 FILE = claims.PUBLISHED
 
 
 def written(paper):
-    """Markdown: how many claims have each verdict, and a table of claim, estimate, seeds, verdict and where its evidence is."""
+    """Markdown: how many claims have each verdict, and a table of claim, estimate, seeds, verdict
+    and where its evidence is.
+    """
     lines = [line for line in claims.published(FILE)["claims"] if line["paper"] == paper]
     known = {claim.id: claim for claim in claims.load()}
-    table = [f"{len(lines)} claims: {claims.counted(lines)}.", "", "| claim | verdict | ours [95 %] | n | see |", "|---|---|---|---|---|"]
+    table = [
+        f"{len(lines)} claims: {claims.counted(lines)}.",
+        "",
+        "| claim | verdict | ours [95 %] | n | see |",
+        "|---|---|---|---|---|",
+    ]
     for line in lines:
         cells = claims.shown(known[line["id"]], line)
-        see = f"{{numref}}`{line['figure']}`" if line["figure"] else f"{{doc}}`chapters/{line['chapter']}`"
-        table.append(f"| {line['title']} | {line['verdict']} | {cells['estimate [95 %]']} | {cells['n']} | {see} |")
+        see = (
+            f"{{numref}}`{line['figure']}`"
+            if line["figure"]
+            else f"{{doc}}`chapters/{line['chapter']}`"
+        )
+        table.append(
+            f"| {line['title']} | {line['verdict']} | {cells['estimate [95 %]']} | {cells['n']} | "
+            f"{see} |"
+        )
     return table
 
 

@@ -1,7 +1,9 @@
-"""The claims of book/claims.yml, and the record of them that each chapter leaves on its page for the page of verdicts.
+"""The claims of book/claims.yml, and the record of them that each chapter leaves on its page for
+the page of verdicts.
 
-A chapter ends with `record`: it judges the claims that name the chapter, shows them, and glues what it found. `read` collects these
-records from executed chapters; `verdicts` makes of them the lines of book/results/verdicts.json.
+A chapter ends with `record`: it judges the claims that name the chapter, shows them, and glues what
+it found. `read` collects these records from executed chapters; `verdicts` makes of them the lines
+of book/results/verdicts.json.
 """
 
 import ast
@@ -20,8 +22,12 @@ from kdcore.book import chapter
 from kdcore.spec import Plain
 from kdcore.stats import Interval
 
-PLACES = (Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents)  # this checkout; or, where kdcore is installed without it, the notebook's
-FILE = next((file for place in PLACES if (file := place / "book" / "claims.yml").is_file()), PLACES[0] / "book" / "claims.yml")
+# this checkout; or, where kdcore is installed without it, the notebook's
+PLACES = (Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents)
+FILE = next(
+    (file for place in PLACES if (file := place / "book" / "claims.yml").is_file()),
+    PLACES[0] / "book" / "claims.yml",
+)
 PUBLISHED = FILE.parent / "results" / "verdicts.json"
 WORDS = get_args(stats.Verdict)
 DIGITS = {"points": 2, "r": 2, "IoU": 3, "nats": 3, "slope": 2, "log-odds": 2, "filter value": 3}
@@ -51,7 +57,9 @@ class Claim(Plain):
 
 
 def load(file: Path = FILE) -> list[Claim]:
-    """ValueError where an entry has a field too many, too few or of the wrong kind, or an id is given twice."""
+    """ValueError where an entry has a field too many, too few or of the wrong kind, or an id is
+    given twice.
+    """
     claims = [Claim(**entry) for entry in yaml.safe_load(Path(file).read_text())]
     if twice := {c.id for c in claims if [d.id for d in claims].count(c.id) > 1}:
         raise ValueError(f"{Path(file).name}: {', '.join(sorted(twice))} is given twice")
@@ -59,59 +67,97 @@ def load(file: Path = FILE) -> list[Claim]:
 
 
 def judge(claim: Claim, effect: Interval, controls: dict[str, Interval]) -> str:
-    """stats.verdict; a proved statement is reproduced where its smallest value has the claimed sign."""
+    """stats.verdict; a proved statement is reproduced where its smallest value has the claimed
+    sign.
+    """
     if claim.exact:
-        return "reproduced" if min(claim.direction * effect.low, claim.direction * effect.high) > 0 else "contradicted"
+        return (
+            "reproduced"
+            if min(claim.direction * effect.low, claim.direction * effect.high) > 0
+            else "contradicted"
+        )
     return stats.verdict(effect, claim.direction, claim.margin, *controls.values())
 
 
 def _numbers(found) -> dict:
     n = getattr(found, "seeds", found.n)  # a correlation's n are rows
-    estimate, low, high = (float(v) if math.isfinite(v) else None for v in (found.estimate, found.low, found.high))
+    estimate, low, high = (
+        float(v) if math.isfinite(v) else None for v in (found.estimate, found.low, found.high)
+    )
     return {"estimate": estimate, "ci_low": low, "ci_high": high, "n": int(n)}
 
 
 def interval(numbers: dict) -> Interval:
-    """The Interval of an entry of a record or of verdicts.json; nan where it had no bounds or no estimate."""
-    estimate, low, high = (float("nan") if numbers[k] is None else numbers[k] for k in ("estimate", "ci_low", "ci_high"))
+    """The Interval of an entry of a record or of verdicts.json; nan where it had no bounds or no
+    estimate.
+    """
+    estimate, low, high = (
+        float("nan") if numbers[k] is None else numbers[k]
+        for k in ("estimate", "ci_low", "ci_high")
+    )
     return Interval(estimate, low, high, numbers["n"])
 
 
 def say(claim: Claim, found: Interval) -> str:
-    """An estimate of a claim with its unit and interval; of a proved statement, the smallest and the largest value."""
+    """An estimate of a claim with its unit and interval; of a proved statement, the smallest and
+    the largest value.
+    """
     if claim.exact:
         return chapter.tidy(f"{found.low:.2g} to {found.high:.2g}")
-    text = chapter.say(found, DIGITS[claim.unit], {"r": "", "slope": " in slope"}.get(claim.unit, f" {claim.unit}"))
+    text = chapter.say(
+        found, DIGITS[claim.unit], {"r": "", "slope": " in slope"}.get(claim.unit, f" {claim.unit}")
+    )
     return f"r = {text}" if claim.unit == "r" else text
 
 
 def counted(lines: list[dict]) -> str:
     """How many lines of verdicts.json have each verdict: "2 reproduced, 1 no effect"."""
     found = [line["verdict"] for line in lines]
-    return ", ".join(f"{k} {word.replace('holds', 'hold') if k > 1 else word}" for word in WORDS if (k := found.count(word)))
+    return ", ".join(
+        f"{k} {word.replace('holds', 'hold') if k > 1 else word}"
+        for word in WORDS
+        if (k := found.count(word))
+    )
 
 
 def record(p, name: str, rows, found: dict):
-    """Judges the claims of the chapter `name`, glues them as claims_<name>, and returns them as a Markdown table.
+    """Judges the claims of the chapter `name`, glues them as claims_<name>, and returns them as a
+    Markdown table.
 
-    p: the chapter's parameters; rows: the table of its measurements (columns spec, provenance); found: {claim id: (effect, {control: effect})}
-    with Intervals or Correlations, or None where these parameters do not measure it; a third entry of the tuple is a sentence on other settings.
+    p: the chapter's parameters; rows: the table of its measurements (columns spec, provenance);
+    found: {claim id: (effect, {control: effect})} with Intervals or Correlations, or None where
+    these parameters do not measure it; a third entry of the tuple is a sentence on other settings.
     ValueError where the ids or the controls are not those of book/claims.yml.
     """
     from IPython.display import Markdown
 
     claims = [c for c in load() if c.chapter == name]
     if {c.id for c in claims} != set(found):
-        raise ValueError(f"claims of {name} and measured ones differ: {', '.join(sorted({c.id for c in claims} ^ set(found)))}")
+        raise ValueError(
+            f"claims of {name} and measured ones differ: "
+            f"{', '.join(sorted({c.id for c in claims} ^ set(found)))}"
+        )
     label, command = chapter.origin(p, name)
     entries, lines = {}, []
     for claim in claims:
-        line = {"claim": claim.title, "n": "–", "estimate [95 %]": "not measured with these parameters", "controls": "–", "verdict": "–"}
+        line = {
+            "claim": claim.title,
+            "n": "–",
+            "estimate [95 %]": "not measured with these parameters",
+            "controls": "–",
+            "verdict": "–",
+        }
         if found[claim.id] is not None:
             effect, controls, *elsewhere = found[claim.id]
             if set(controls) != set(claim.controls):
-                raise ValueError(f"{claim.id} has the controls {', '.join(claim.controls)}; measured were {', '.join(controls)}")
-            entry = _numbers(effect) | {"controls": {what: _numbers(controls[what]) for what in claim.controls}, "elsewhere": "".join(elsewhere)}
+                raise ValueError(
+                    f"{claim.id} has the controls {', '.join(claim.controls)}; measured were "
+                    f"{', '.join(controls)}"
+                )
+            entry = _numbers(effect) | {
+                "controls": {what: _numbers(controls[what]) for what in claim.controls},
+                "elsewhere": "".join(elsewhere),
+            }
             line |= shown(claim, entry)
             if claim.seeds is not None and entry["n"] < claim.seeds:
                 line["verdict"] = f"not judged before {claim.seeds} seeds"
@@ -119,38 +165,59 @@ def record(p, name: str, rows, found: dict):
                 entries[claim.id] = entry
         lines.append(line)
     specs = sorted(set(rows["spec"])) if len(rows) else []
-    chapter.glue(f"claims_{name}", {"preset": label, "command": command, "commit": chapter.commit(chapter.home(name)), "specs": specs, "claims": entries})
+    chapter.glue(
+        f"claims_{name}",
+        {
+            "preset": label,
+            "command": command,
+            "commit": chapter.commit(chapter.home(name)),
+            "specs": specs,
+            "claims": entries,
+        },
+    )
     return Markdown(chapter.markdown(pd.DataFrame(lines), index=False, disable_numparse=True))
 
 
 def shown(claim: Claim, entry: dict) -> dict:
     """The cells of a table that say what was found."""
-    effect, controls = interval(entry), {what: interval(numbers) for what, numbers in entry["controls"].items()}
+    effect, controls = (
+        interval(entry),
+        {what: interval(numbers) for what, numbers in entry["controls"].items()},
+    )
     return {
         "n": f"exact, {entry['n']:,} cases" if claim.exact else str(entry["n"]),
         "estimate [95 %]": say(claim, effect),
-        "controls": "; ".join(f"{what} {say(claim, found)}" for what, found in controls.items()) or claim.control,
+        "controls": "; ".join(f"{what} {say(claim, found)}" for what, found in controls.items())
+        or claim.control,
         "verdict": judge(claim, effect, controls),
     }
 
 
 def read(folder: Path) -> dict[str, dict]:
-    """{chapter: its record} of the executed chapters in `folder`; a chapter without one is left out."""
+    """{chapter: its record} of the executed chapters in `folder`; a chapter without one is left
+    out.
+    """
     found = {}
     for path in sorted(Path(folder).glob("*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", []):
                 name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
                 if name == f"claims_{path.stem}":
-                    text = next(content for kind, content in output["data"].items() if kind.endswith("text/plain"))
+                    text = next(
+                        content
+                        for kind, content in output["data"].items()
+                        if kind.endswith("text/plain")
+                    )
                     found[path.stem] = ast.literal_eval("".join(text))
     return found
 
 
 def verdicts(records: dict[str, dict]) -> dict:
-    """What is kept as verdicts.json: {"claims": one line per claim that a record holds, "chapters": where each line's numbers are from}.
+    """What is kept as verdicts.json: {"claims": one line per claim that a record holds, "chapters":
+    where each line's numbers are from}.
 
-    `specs` of a claim points at the list of its chapter, by JSON pointer: a chapter's claims rest on the same runs.
+    `specs` of a claim points at the list of its chapter, by JSON pointer: a chapter's claims rest
+    on the same runs.
     """
     lines = []
     for claim in load():
@@ -158,21 +225,48 @@ def verdicts(records: dict[str, dict]) -> dict:
         if entry is None:
             continue
         detectable = stats.detectable(interval(entry), claim.margin)
-        lines.append({
-            "id": claim.id, "paper": claim.paper, "title": claim.title, "statement": claim.statement, "source": claim.source, "evidence": claim.evidence,
-            "statistic": claim.statistic, "fixed": claim.fixed,
-            "unit": claim.unit, "direction": claim.direction, "margin": claim.margin, "exact": claim.exact, **entry, "control": claim.control,
-            "detectable": None if claim.exact or math.isnan(detectable) else detectable, "verdict": shown(claim, entry)["verdict"],
-            "chapter": claim.chapter, "figure": claim.figure, "preset": records[claim.chapter]["preset"],
-            "command": records[claim.chapter]["command"], "specs": f"#/chapters/{claim.chapter}/specs",
-        })
+        lines.append(
+            {
+                "id": claim.id,
+                "paper": claim.paper,
+                "title": claim.title,
+                "statement": claim.statement,
+                "source": claim.source,
+                "evidence": claim.evidence,
+                "statistic": claim.statistic,
+                "fixed": claim.fixed,
+                "unit": claim.unit,
+                "direction": claim.direction,
+                "margin": claim.margin,
+                "exact": claim.exact,
+                **entry,
+                "control": claim.control,
+                "detectable": None if claim.exact or math.isnan(detectable) else detectable,
+                "verdict": shown(claim, entry)["verdict"],
+                "chapter": claim.chapter,
+                "figure": claim.figure,
+                "preset": records[claim.chapter]["preset"],
+                "command": records[claim.chapter]["command"],
+                "specs": f"#/chapters/{claim.chapter}/specs",
+            }
+        )
     lines = [{**line, "sha256": results.line_digest(line)} for line in lines]
-    return {"claims": lines, "chapters": {name: {key: record[key] for key in ("preset", "commit", "specs")} for name, record in records.items()}}
+    return {
+        "claims": lines,
+        "chapters": {
+            name: {key: record[key] for key in ("preset", "commit", "specs")}
+            for name, record in records.items()
+        },
+    }
 
 
 def publish(records: dict[str, dict], folder: Path) -> None:
-    """Writes verdicts.json. ValueError unless the chapter of every claim was executed with exactly its published parameters."""
-    for name in dict.fromkeys(c.chapter for c in load() if c.seeds is None):  # the others await their seeds
+    """Writes verdicts.json. ValueError unless the chapter of every claim was executed with exactly
+    its published parameters.
+    """
+    for name in dict.fromkeys(
+        c.chapter for c in load() if c.seeds is None
+    ):  # the others await their seeds
         label = records[name]["preset"] if name in records else "not executed"
         if label != "published":
             raise ValueError(f"verdicts are published from published chapters: {name} is {label}")
@@ -181,29 +275,42 @@ def publish(records: dict[str, dict], folder: Path) -> None:
 
 
 def published(file: Path = PUBLISHED) -> dict:
-    """What verdicts.json says; a claim in it that is damaged is left out with a warning. ValueError, with the line, where it cannot be read."""
+    """What verdicts.json says; a claim in it that is damaged is left out with a warning.
+    ValueError, with the line, where it cannot be read.
+    """
     found, line = Path(file).read_bytes(), 1
     try:
         found = json.loads(found.decode("utf-8"))
         if isinstance(found["claims"], list) and isinstance(found["chapters"], dict):
-            intact = [isinstance(c, dict) and "id" in c and c.get("sha256", results.line_digest(c)) == results.line_digest(c) for c in found["claims"]]
+            intact = [
+                isinstance(c, dict)
+                and "id" in c
+                and c.get("sha256", results.line_digest(c)) == results.line_digest(c)
+                for c in found["claims"]
+            ]
             for number in (i for i, whole in enumerate(intact, 1) if not whole):
-                warnings.warn(f"{Path(file).name}, claim {number} is damaged and left out", stacklevel=2)
+                warnings.warn(
+                    f"{Path(file).name}, claim {number} is damaged and left out", stacklevel=2
+                )
             return found | {"claims": [c for c, whole in zip(found["claims"], intact) if whole]}
     except UnicodeDecodeError as error:
-        line += error.object[:error.start].count(b"\n")
+        line += error.object[: error.start].count(b"\n")
     except json.JSONDecodeError as error:
         line = error.lineno
     except (KeyError, TypeError, RecursionError):
         pass
-    raise ValueError(f"{file}, line {line} is damaged: restore it from the repository, or publish it again (make publish NAME=verdicts)")
+    raise ValueError(
+        f"{file}, line {line} is damaged: restore it from the repository, or publish it again "
+        "(make publish NAME=verdicts)"
+    )
 
 
 def agree(ours: Interval, yours: Interval, margin: float) -> tuple[Interval, str]:
-    """yours - ours with a 95 % interval for two independent repetitions, and whether they agree: "yes" where it holds zero or is below the margin.
+    """yours - ours with a 95 % interval for two independent repetitions, and whether they agree:
+    "yes" where it holds zero or is below the margin.
 
-    Half-width sqrt(h1^2 + h2^2) of the two half-widths: a little wide where both have many seeds of unlike spread. Runs with the same seeds are not
-    independent; they should differ by far less.
+    Half-width sqrt(h1^2 + h2^2) of the two half-widths: a little wide where both have many seeds of
+    unlike spread. Runs with the same seeds are not independent; they should differ by far less.
     """
     half = math.hypot((ours.high - ours.low) / 2, (yours.high - yours.low) / 2)
     d = yours.estimate - ours.estimate

@@ -1,7 +1,10 @@
-"""The numbers of a figure as a table, read back from what matplotlib has drawn, so that a reader can have them without the code.
+"""The numbers of a figure as a table, read back from what matplotlib has drawn, so that a reader
+can have them without the code.
 
-One row is one mark: a point, a bar, a segment, an edge of a band at one x, a cell. Columns that no mark fills are left out.
+One row is one mark: a point, a bar, a segment, an edge of a band at one x, a cell. Columns that no
+mark fills are left out.
 """
+
 import re
 
 import numpy as np
@@ -12,19 +15,37 @@ from matplotlib.category import StrCategoryFormatter
 from matplotlib.colors import same_color, to_hex
 from matplotlib.text import Annotation
 
-COLUMNS = ["panel", "x axis", "y axis", "series", "mark", "x", "x low", "x high", "y", "y low", "y high", "value", "note"]
+COLUMNS = [
+    "panel",
+    "x axis",
+    "y axis",
+    "series",
+    "mark",
+    "x",
+    "x low",
+    "x high",
+    "y",
+    "y low",
+    "y high",
+    "value",
+    "note",
+]
 NUMBER = r"[+-]?[\d.]+(e[+-]?\d+)?"  # as `_cell` writes it
-LIMIT = 400_000  # bytes of one figure's table; what needs more is a picture rather than a measurement
+LIMIT = (
+    400_000  # bytes of one figure's table; what needs more is a picture rather than a measurement
+)
 
 
 def table(fig, ink: str) -> pd.DataFrame:
-    """What a drawn figure shows: a table of texts with the columns `COLUMNS`, numbers with six significant digits, "" where there is none.
+    """What a drawn figure shows: a table of texts with the columns `COLUMNS`, numbers with six
+    significant digits, "" where there is none.
 
-    `panel` is the title of the axes, else their number. `series` is the label of the mark, else what the legend says of its
-    colour and, for entries drawn in `ink`, of its shape. `x low` to `y high` are error bars, bands and segments, `value` is what a
-    colour scale codes, `note` an annotation at that point. Where the ticks of an axis say something else than their position, x or y
-    is the word of the nearest tick.
-    Axes that are switched off (an image, a map over it), images in RGB, contours and colour bars are illustrations and give no rows.
+    `panel` is the title of the axes, else their number. `series` is the label of the mark, else
+    what the legend says of its colour and, for entries drawn in `ink`, of its shape. `x low` to `y
+    high` are error bars, bands and segments, `value` is what a colour scale codes, `note` an
+    annotation at that point. Where the ticks of an axis say something else than their position, x
+    or y is the word of the nearest tick. Axes that are switched off (an image, a map over it),
+    images in RGB, contours and colour bars are illustrations and give no rows.
     """
     legend = _legend(fig)
     axes = [axis for axis in fig.axes if axis.axison and axis.get_label() != "<colorbar>"]
@@ -34,8 +55,12 @@ def table(fig, ink: str) -> pd.DataFrame:
         head = {"panel": panel, "x axis": _label(fig, axis, "x"), "y axis": _label(fig, axis, "y")}
         words = {which: _words(getattr(axis, f"{which}axis")) for which in "xy"}
         notes = {text.xy: text.get_text() for text in axis.texts if isinstance(text, Annotation)}
-        marks = [(label if label and not label.startswith("_") else _series(look, legend, ink), mark) for label, look, mark in _marks(axis)]
-        named = {(mark.get("x"), mark.get("y")): series for series, mark in marks if series}  # a point on a named line belongs to it
+        marks = [
+            (label if label and not label.startswith("_") else _series(look, legend, ink), mark)
+            for label, look, mark in _marks(axis)
+        ]
+        # a point on a named line belongs to it
+        named = {(mark.get("x"), mark.get("y")): series for series, mark in marks if series}
         for series, mark in marks:
             series = series or named.get((mark.get("x"), mark.get("y")), "")
             row = head | {"series": series, "note": notes.get((mark.get("x"), mark.get("y")), "")}
@@ -49,22 +74,34 @@ def empty() -> pd.DataFrame:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """The table as CSV text without empty columns; "" where it has no row or the text exceeds `LIMIT` bytes.
+    """The table as CSV text without empty columns; "" where it has no row or the text exceeds
+    `LIMIT` bytes.
 
-    An axis label that all rows share goes into the head: x becomes "x: time (s)". A text that a spreadsheet would take for a formula gets an
-    apostrophe in front.
+    An axis label that all rows share goes into the head: x becomes "x: time (s)". A text that a
+    spreadsheet would take for a formula gets an apostrophe in front.
     """
     for which in "xy":
         labels = frame[f"{which} axis"].unique()
         if len(labels) == 1 and labels[0]:
-            frame = frame.drop(columns=f"{which} axis").rename(columns={which: f"{which}: {labels[0]}"})
+            frame = frame.drop(columns=f"{which} axis").rename(
+                columns={which: f"{which}: {labels[0]}"}
+            )
     frame = frame.map(_harmless).rename(columns=_harmless)
-    text = frame.replace("", np.nan).dropna(axis=1, how="all").to_csv(index=False, lineterminator="\n")
+    text = (
+        frame.replace("", np.nan).dropna(axis=1, how="all").to_csv(index=False, lineterminator="\n")
+    )
     return text if len(frame) and len(text.encode()) <= LIMIT else ""
 
 
 def _cell(value):
-    return value if isinstance(value, str) else "" if np.ma.is_masked(value) or not np.isfinite(value) else f"{value + 0.0:.6g}"  # -0 + 0 is 0
+    # -0 + 0 is 0
+    return (
+        value
+        if isinstance(value, str)
+        else ""
+        if np.ma.is_masked(value) or not np.isfinite(value)
+        else f"{value + 0.0:.6g}"
+    )
 
 
 def _harmless(cell):
@@ -72,11 +109,13 @@ def _harmless(cell):
     return "'" + cell if re.match(r"[=+@\t\r-]", cell) and not re.fullmatch(NUMBER, cell) else cell
 
 
-# ------------------------------------------------------------------------------------------------------ what is drawn
+# ------------------------------------------------------------------------------------ what is drawn
 
 
 def _marks(axis):
-    """(label, look, {column: number}) of each mark on one axes; a look is (colour, shape of the marker, filled)."""
+    """(label, look, {column: number}) of each mark on one axes; a look is (colour, shape of the
+    marker, filled).
+    """
     in_container = set()
     for group in axis.containers:
         if isinstance(group, container.ErrorbarContainer) and group.lines[0] is not None:
@@ -97,9 +136,17 @@ def _marks(axis):
 def _error_bars(group):
     line, _, bars = group.lines
     bars = iter(bars)  # those of x come first
-    spans = {which: [s[:, k] for s in next(bars).get_segments()] for k, (which, has) in enumerate((("x", group.has_xerr), ("y", group.has_yerr))) if has}
+    spans = {
+        which: [s[:, k] for s in next(bars).get_segments()]
+        for k, (which, has) in enumerate((("x", group.has_xerr), ("y", group.has_yerr)))
+        if has
+    }
     for i, (x, y) in enumerate(zip(*line.get_data(orig=False))):
-        ends = {f"{which} {end}": value for which, each in spans.items() for end, value in zip(("low", "high"), each[i])}
+        ends = {
+            f"{which} {end}": value
+            for which, each in spans.items()
+            for end, value in zip(("low", "high"), each[i])
+        }
         yield group.get_label(), _look(line), {"mark": "point", "x": x, "y": y} | ends
 
 
@@ -110,7 +157,11 @@ def _bars(group):
         middle = {"x": (box.x0 + box.x1) / 2, "y": (box.y0 + box.y1) / 2}[across]
         start, end = (box.y0, box.y1) if along == "y" else (box.x0, box.x1)
         stacked = {f"{along} low": start} if start else {}
-        yield group.get_label(), (to_hex(bar.get_facecolor()), "", True), {"mark": "bar", across: middle, along: end} | stacked
+        yield (
+            group.get_label(),
+            (to_hex(bar.get_facecolor()), "", True),
+            {"mark": "bar", across: middle, along: end} | stacked,
+        )
 
 
 def _line(line, axis):
@@ -131,7 +182,11 @@ def _segments(drawn, axis):
     for segment in drawn.get_segments():
         mark = {"mark": "segment"}
         for which, ends in zip("xy", segment.T):
-            mark |= {which: ends[0]} if np.ptp(ends) == 0 else {f"{which} low": ends.min(), f"{which} high": ends.max()}
+            mark |= (
+                {which: ends[0]}
+                if np.ptp(ends) == 0
+                else {f"{which} low": ends.min(), f"{which} high": ends.max()}
+            )
         yield (to_hex(drawn.get_colors()[0]), "", True), mark
 
 
@@ -141,7 +196,10 @@ def _scatter(drawn, axis):
     values = drawn.get_array()
     for i, (x, y) in enumerate(drawn.get_offsets()):
         value = {} if values is None else {"value": values[i]}
-        yield (to_hex(colours[i % len(colours)]), "o", bool(len(faces))), {"mark": "point", "x": x, "y": y} | value
+        yield (
+            (to_hex(colours[i % len(colours)]), "o", bool(len(faces))),
+            {"mark": "point", "x": x, "y": y} | value,
+        )
 
 
 def _polygons(drawn, axis):
@@ -150,9 +208,14 @@ def _polygons(drawn, axis):
             yield (None, "", True), {"mark": "cell", "x": x, "y": y, "value": value}
         return
     for path in drawn.get_paths():  # fill_between: each x has a lower and an upper corner
-        corners = pd.DataFrame(path.vertices, columns=["x", "y"]).groupby("x")["y"].agg(["min", "max"])
+        corners = (
+            pd.DataFrame(path.vertices, columns=["x", "y"]).groupby("x")["y"].agg(["min", "max"])
+        )
         for x, (low, high) in zip(corners.index, corners.to_numpy()):
-            yield (to_hex(drawn.get_facecolors()[0]), "", True), {"mark": "band", "x": x, "y low": low, "y high": high}
+            yield (
+                (to_hex(drawn.get_facecolors()[0]), "", True),
+                {"mark": "band", "x": x, "y low": low, "y high": high},
+            )
 
 
 def _stairs(patch, axis):
@@ -174,7 +237,10 @@ def _image(drawn, axis):
         return
     left, right, bottom, top = drawn.get_extent()
     first, last = (bottom, top) if drawn.origin == "lower" else (top, bottom)
-    x, y = (a + (np.arange(n) + 0.5) * (b - a) / n for a, b, n in ((left, right, values.shape[1]), (first, last, values.shape[0])))
+    x, y = (
+        a + (np.arange(n) + 0.5) * (b - a) / n
+        for a, b, n in ((left, right, values.shape[1]), (first, last, values.shape[0]))
+    )
     yield from _cells(*np.meshgrid(x, y), values)
 
 
@@ -185,22 +251,33 @@ def _cells(x, y, values):
 
 
 READERS = [
-    (lines.Line2D, _line), (patches.StepPatch, _stairs), (mc.LineCollection, _segments), (mc.PathCollection, _scatter),
-    (mc.PolyCollection, _polygons), (mc.QuadMesh, _mesh), (image.AxesImage, _image),
+    (lines.Line2D, _line),
+    (patches.StepPatch, _stairs),
+    (mc.LineCollection, _segments),
+    (mc.PathCollection, _scatter),
+    (mc.PolyCollection, _polygons),
+    (mc.QuadMesh, _mesh),
+    (image.AxesImage, _image),
 ]
 
 
-# ------------------------------------------------------------------------------------------------------- what it is called
+# -------------------------------------------------------------------------------- what it is called
 
 
 def _look(line):
     """(colour, shape, filled) of a Line2D, also of one that stands in a legend."""
     shape = line.get_marker()
-    return to_hex(line.get_color()), "" if shape in ("None", None, " ") else shape, str(line.get_markerfacecolor()) != "none"
+    return (
+        to_hex(line.get_color()),
+        "" if shape in ("None", None, " ") else shape,
+        str(line.get_markerfacecolor()) != "none",
+    )
 
 
 def _legend(fig):
-    """[(label, look)] of all entries of all legends; those that are neither lines nor patches say nothing about marks."""
+    """[(label, look)] of all entries of all legends; those that are neither lines nor patches say
+    nothing about marks.
+    """
     found = []
     for legend in [*fig.legends, *filter(None, (axis.get_legend() for axis in fig.axes))]:
         for text, handle in zip(legend.get_texts(), legend.legend_handles):
@@ -212,9 +289,15 @@ def _legend(fig):
 
 
 def _series(look, legend, ink):
-    """The entry of the same colour (of several, the one of the same shape), then the entry that explains the shape in ink."""
+    """The entry of the same colour (of several, the one of the same shape), then the entry that
+    explains the shape in ink.
+    """
     colour, shape, filled = look
-    alike = [(label, rest) for label, (c, *rest) in legend if colour and same_color(c, colour) and not same_color(c, ink)]
+    alike = [
+        (label, rest)
+        for label, (c, *rest) in legend
+        if colour and same_color(c, colour) and not same_color(c, ink)
+    ]
     if len(alike) > 1:
         alike = [(label, rest) for label, rest in alike if rest == [shape, filled]]
     shapes = [label for label, (c, s, _) in legend if same_color(c, ink) and shape and s == shape]
@@ -225,12 +308,20 @@ def _label(fig, axis, which):
     """The axis label; inner panels of a shared axis have that of the outer one."""
     shared = getattr(axis, f"get_shared_{which}_axes")()
     own = [a for a in fig.axes if a is axis] + [a for a in fig.axes if shared.joined(a, axis)]
-    return next(filter(None, (getattr(a, f"get_{which}label")() for a in own)), getattr(fig, f"get_sup{which}label")())
+    return next(
+        filter(None, (getattr(a, f"get_{which}label")() for a in own)),
+        getattr(fig, f"get_sup{which}label")(),
+    )
 
 
 def _words(axis):
-    """[(position, word)] of the ticks of an axis that says something else there than the position, else []."""
-    if not isinstance(axis.get_major_formatter(), (ticker.FixedFormatter, ticker.FuncFormatter, StrCategoryFormatter)):
+    """[(position, word)] of the ticks of an axis that says something else there than the position,
+    else [].
+    """
+    if not isinstance(
+        axis.get_major_formatter(),
+        (ticker.FixedFormatter, ticker.FuncFormatter, StrCategoryFormatter),
+    ):
         return []
     texts = [" ".join(tick.get_text().split()) for tick in axis.get_majorticklabels()]
     found = [(place, text) for place, text in zip(axis.get_majorticklocs(), texts) if text]
@@ -245,10 +336,16 @@ def _says(text, place):
 
 
 def _worded(mark, words):
-    """`mark` with the word of the nearest tick in place of a position that only sets series side by side."""
+    """`mark` with the word of the nearest tick in place of a position that only sets series side by
+    side.
+    """
     mark = dict(mark)
     for which, ticks in words.items():
-        places = [mark.pop(key) for key in (which, f"{which} low", f"{which} high") if ticks and key in mark]
+        places = [
+            mark.pop(key)
+            for key in (which, f"{which} low", f"{which} high")
+            if ticks and key in mark
+        ]
         if places:
             middle = places[0] if len(places) != 2 else sum(places) / 2
             mark[which] = min(ticks, key=lambda tick: abs(tick[0] - middle))[1]

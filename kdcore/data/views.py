@@ -1,13 +1,14 @@
 """Views: augmented images as pure functions of (augmentation, strength, aug_seed, epoch, index).
 
-Every random choice is read from a table of uniform numbers, row = image, made by a counter-based generator keyed by
-(aug_seed, epoch). No generator state exists, so any epoch, in any order, in any process, gives the same bits; teachers
-and students that name the same view see the same tensor.
+Every random choice is read from a table of uniform numbers, row = image, made by a counter-based
+generator keyed by (aug_seed, epoch). No generator state exists, so any epoch, in any order, in any
+process, gives the same bits; teachers and students that name the same view see the same tensor.
 
 Images are uint8 (N, C, H, W) throughout; what is done to them is in kdcore.data.augment.
 
-Views of 224 x 224 pixels are Guo et al.'s own, transform by transform. What differs from image to image (crop, flip, rotation,
-colour jitter) is done on single PIL images, as in their code. A data set that is large at this size is augmented batch by batch.
+Views of 224 x 224 pixels are Guo et al.'s own, transform by transform. What differs from image to
+image (crop, flip, rotation, colour jitter) is done on single PIL images, as in their code. A data
+set that is large at this size is augmented batch by batch.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,20 +19,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdcore.data.augment import COLUMNS, FRAME_COLUMNS, augment, autoaugment, cutout, frame, part, randaugment
 from kdcore.data import load, picture
+from kdcore.data.augment import (
+    COLUMNS,
+    FRAME_COLUMNS,
+    augment,
+    autoaugment,
+    cutout,
+    frame,
+    part,
+    randaugment,
+)
 from kdcore.spec import Data, View, ViewName
 
-VIEWS, ORDER, FRAMES = 1, 2, 3  # purposes: views, batch order and frames of one seed are independent
+# purposes: views, batch order and frames of one seed are independent
+VIEWS, ORDER, FRAMES = (1, 2, 3)
 BLOCK = 20  # epochs of a small data set that are augmented in one go
 LARGE = 2**28  # bytes: an epoch of images above this is never held at once
-OWN_SIZE = ("clean", "base", "weak", "strong")  # views that keep the size of the data's images; all others are 224 x 224
+# views that keep the size of the data's images; all others are 224 x 224
+OWN_SIZE = ("clean", "base", "weak", "strong")
 STILL = ("clean", "resize", "center-crop")  # views that are the same in every epoch
 
 
 def words(purpose: int, seed: int, epoch: int, n: int) -> np.ndarray:
-    """(n,) random 64-bit words, a pure function of (purpose, seed, epoch, position). Philox's raw output, which no library re-maps."""
-    return np.random.Philox(key=np.array([purpose << 32 | seed, epoch], dtype=np.uint64)).random_raw(n)
+    """(n,) random 64-bit words, a pure function of (purpose, seed, epoch, position). Philox's raw
+    output, which no library re-maps.
+    """
+    return np.random.Philox(
+        key=np.array([purpose << 32 | seed, epoch], dtype=np.uint64)
+    ).random_raw(n)
 
 
 def uniforms(aug_seed: int, epoch: int, n: int) -> np.ndarray:
@@ -39,10 +55,16 @@ def uniforms(aug_seed: int, epoch: int, n: int) -> np.ndarray:
     return (words(VIEWS, aug_seed, epoch, n * COLUMNS) >> 11).reshape(n, COLUMNS) * 2.0**-53
 
 
-def uniform_rows(purpose: int, seed: int, epoch: int, index: np.ndarray, columns: int) -> np.ndarray:
-    """(len(index), columns) numbers in [0, 1): these rows of a table such as `uniforms`, without the others (Philox makes four words per count)."""
+def uniform_rows(
+    purpose: int, seed: int, epoch: int, index: np.ndarray, columns: int
+) -> np.ndarray:
+    """(len(index), columns) numbers in [0, 1): these rows of a table such as `uniforms`, without
+    the others (Philox makes four words per count).
+    """
     key = np.array([purpose << 32 | seed, epoch], dtype=np.uint64)
-    raw = [np.random.Philox(key=key, counter=int(i) * columns // 4).random_raw(columns) for i in index]
+    raw = [
+        np.random.Philox(key=key, counter=int(i) * columns // 4).random_raw(columns) for i in index
+    ]
     return (np.stack(raw) >> 11) * 2.0**-53
 
 
@@ -51,12 +73,24 @@ def permutation(order_seed: int, epoch: int, n: int) -> np.ndarray:
     return np.argsort(words(ORDER, order_seed, epoch, n), kind="stable")
 
 
-def at_224(data: Data, split: str, view: View, aug_seed: int, epoch: int, index: np.ndarray, device: str = "cpu") -> Tensor:
-    """The view of the images `index` in one epoch, uint8 (len(index), C, 224, 224): Guo et al.'s recipes, read in their code.
+def at_224(
+    data: Data,
+    split: str,
+    view: View,
+    aug_seed: int,
+    epoch: int,
+    index: np.ndarray,
+    device: str = "cpu",
+) -> Tensor:
+    """The view of the images `index` in one epoch, uint8 (len(index), C, 224, 224): Guo et al.'s
+    recipes, read in their code.
 
-    cifar-base       RandomResizedCrop(224, scale 0.2 to 1, bicubic): the denominator of their Affinity code
-    cifar-weak       cifar-base, horizontal flip, rotation by up to 15 degrees, black where nothing is left
-    cifar-strong     cifar-base, flip, AutoAugment's CIFAR-10 policy with grey fill on a share `strength` of the images, cutout of 16 px
+    cifar-base       RandomResizedCrop(224, scale 0.2 to 1, bicubic): the denominator of their
+                     Affinity code
+    cifar-weak       cifar-base, horizontal flip, rotation by up to 15 degrees, black where nothing
+                     is left
+    cifar-strong     cifar-base, flip, AutoAugment's CIFAR-10 policy with grey fill on a share
+                     `strength` of the images, cutout of 16 px
     resize           Resize(224), their clean CIFAR image; an image that is not square is stretched
     imagenet-base    RandomResizedCrop(224), scale 0.08 to 1, bilinear
     imagenet-weak    imagenet-base, flip, ColorJitter(0.4, 0.4, 0.4)
@@ -65,22 +99,36 @@ def at_224(data: Data, split: str, view: View, aug_seed: int, epoch: int, index:
     What the two policies move is interpolated nearest for CIFAR and bilinear for ImageNet.
     """
     x = getattr(load(data), f"{split}_x")
-    u, v = uniform_rows(VIEWS, aug_seed, epoch, index, COLUMNS), uniform_rows(FRAMES, aug_seed, epoch, index, FRAME_COLUMNS)
+    u, v = (
+        uniform_rows(VIEWS, aug_seed, epoch, index, COLUMNS),
+        uniform_rows(FRAMES, aug_seed, epoch, index, FRAME_COLUMNS),
+    )
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
-        frames = pool.map(lambda i, a, b: np.atleast_3d(np.asarray(frame(picture(x[i]), view.name, a, b))), index, u, v)
+        frames = pool.map(
+            lambda i, a, b: np.atleast_3d(np.asarray(frame(picture(x[i]), view.name, a, b))),
+            index,
+            u,
+            v,
+        )
         x = torch.from_numpy(np.stack(list(frames))).to(device).permute(0, 3, 1, 2).contiguous()
     match view.name:
-        case "cifar-strong": x = cutout(autoaugment(x, u, 128.0, view.strength, sense=-1), u, 16)
-        case "imagenet-strong": x = randaugment(x, u, view.strength)
+        case "cifar-strong":
+            x = cutout(autoaugment(x, u, 128.0, view.strength, sense=-1), u, 16)
+        case "imagenet-strong":
+            x = randaugment(x, u, view.strength)
     return part(x, view.part, u)
 
 
 def pixels(data: Data, split: str) -> np.ndarray:
-    """The split's images at their own size, uint8 (n, C, H, W); of text its words, int32 (n, length). ValueError where they differ in size."""
+    """The split's images at their own size, uint8 (n, C, H, W); of text its words, int32 (n,
+    length). ValueError where they differ in size.
+    """
     x = getattr(load(data), f"{split}_x")
     if x.ndim == 1:
-        raise ValueError(f"The images of {data.name} differ in size: views that are allowed are "
-                         f"{', '.join(name for name in get_args(ViewName) if name not in OWN_SIZE)}.")
+        raise ValueError(
+            f"The images of {data.name} differ in size: views that are allowed are "
+            f"{', '.join(name for name in get_args(ViewName) if name not in OWN_SIZE)}."
+        )
     return x
 
 
@@ -98,8 +146,13 @@ def still(view: View) -> bool:
 
 
 def large(data: Data, split: str, view: View) -> bool:
-    """Whether an epoch of the view takes more than LARGE bytes. At their own size, all data sets that are held in memory are smaller."""
-    return view.name not in OWN_SIZE and len(getattr(load(data), f"{split}_y")) * len(load(data).mean) * 224 * 224 > LARGE
+    """Whether an epoch of the view takes more than LARGE bytes. At their own size, all data sets
+    that are held in memory are smaller.
+    """
+    return (
+        view.name not in OWN_SIZE
+        and len(getattr(load(data), f"{split}_y")) * len(load(data).mean) * 224 * 224 > LARGE
+    )
 
 
 @lru_cache(maxsize=4)
@@ -108,8 +161,12 @@ def images(data: Data, split: str, device: str) -> Tensor:
     return torch.tensor(pixels(data, split), device=device)
 
 
-def several(data: Data, split: str, view: View, aug_seed: int, epochs: range, device: str) -> Tensor:
-    """The view in several epochs, uint8 (epochs, n, C, H, W), in one go: the more images share a call, the faster."""
+def several(
+    data: Data, split: str, view: View, aug_seed: int, epochs: range, device: str
+) -> Tensor:
+    """The view in several epochs, uint8 (epochs, n, C, H, W), in one go: the more images share a
+    call, the faster.
+    """
     x = images(data, split, device)
     u = np.concatenate([uniforms(aug_seed, e, len(x)) for e in epochs])
     return augment(x.repeat(len(epochs), 1, 1, 1), view, u).view(len(epochs), *x.shape)
@@ -118,14 +175,29 @@ def several(data: Data, split: str, view: View, aug_seed: int, epochs: range, de
 kept = lru_cache(maxsize=32)(several)
 
 
-def epoch_view(data: Data, split: str, view: View, aug_seed: int, epoch: int, device: str = "cpu") -> Tensor:
-    """The view of a split in one epoch, uint8 (n, C, H, W). Of small data, a block of epochs is made at once and kept for the next student."""
+def epoch_view(
+    data: Data, split: str, view: View, aug_seed: int, epoch: int, device: str = "cpu"
+) -> Tensor:
+    """The view of a split in one epoch, uint8 (n, C, H, W). Of small data, a block of epochs is
+    made at once and kept for the next student.
+    """
     if view.name not in OWN_SIZE:
-        return at_224(data, split, view, aug_seed, epoch, np.arange(len(getattr(load(data), f"{split}_y"))), device)
+        return at_224(
+            data,
+            split,
+            view,
+            aug_seed,
+            epoch,
+            np.arange(len(getattr(load(data), f"{split}_y"))),
+            device,
+        )
     if view.name == "clean" and view.part == "whole":
         return images(data, split, device)
     if images(data, split, device).ndim == 2:
-        raise ValueError(f"{data.name} is text: the only view of it is 'clean', whole; {view.name!r}, {view.part} is for images.")
+        raise ValueError(
+            f"{data.name} is text: the only view of it is 'clean', whole; {view.name!r}, "
+            f"{view.part} is for images."
+        )
     if images(data, split, device).numel() > 2**20:
         return several(data, split, view, aug_seed, range(epoch, epoch + 1), device)[0]
     first = epoch - epoch % BLOCK
@@ -135,18 +207,32 @@ def epoch_view(data: Data, split: str, view: View, aug_seed: int, epoch: int, de
 latest = lru_cache(maxsize=4)(epoch_view)
 
 
-def batch_view(data: Data, split: str, view: View, aug_seed: int, epoch: int, index: Tensor, device: str = "cpu") -> Tensor:
-    """epoch_view(...)[index], uint8 (len(index), C, H, W). The latest epochs are kept; of large data only these images are made."""
+def batch_view(
+    data: Data,
+    split: str,
+    view: View,
+    aug_seed: int,
+    epoch: int,
+    index: Tensor,
+    device: str = "cpu",
+) -> Tensor:
+    """epoch_view(...)[index], uint8 (len(index), C, H, W). The latest epochs are kept; of large
+    data only these images are made.
+    """
     if large(data, split, view):
         return at_224(data, split, view, aug_seed, epoch, index.cpu().numpy(), device)
     return latest(data, split, view, aug_seed, epoch, device)[index]
 
 
 def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """(x / 255 - mean) / std per channel, uint8 (n, C, H, W) -> float32 in channels_last layout. Of text, (n, length), the ids as they are."""
+    """(x / 255 - mean) / std per channel, uint8 (n, C, H, W) -> float32 in channels_last layout. Of
+    text, (n, length), the ids as they are.
+    """
     if x.ndim == 2:
         return x.long()
     shape = (1, -1, 1, 1)
     scale = torch.tensor([1 / (255 * s) for s in std], device=x.device).view(shape)
     offset = torch.tensor([-m / s for m, s in zip(mean, std)], device=x.device).view(shape)
-    return torch.addcmul(offset, x.to(torch.float32), scale).contiguous(memory_format=torch.channels_last)
+    return torch.addcmul(offset, x.to(torch.float32), scale).contiguous(
+        memory_format=torch.channels_last
+    )

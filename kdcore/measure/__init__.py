@@ -1,4 +1,5 @@
-"""Measurements: pure functions of recorded runs, spec -> named numbers. This file has what all of them share; each other file is one subject.
+"""Measurements: pure functions of recorded runs, spec -> named numbers. This file has what all of
+them share; each other file is one subject.
 
     outputs        accuracy, gap, fidelity, calibration: what students and teachers say of images
     attention      where they look
@@ -6,11 +7,12 @@
     trajectories   how fast they learn each eigendirection of the data
     gain           what a teacher is worth, example by example
 
-Every model is measured on the same fixed draws of the same views, whole split, eval mode. Names of numbers read "<metric> <split> <view>",
-e.g. "agreement train strong".
+Every model is measured on the same fixed draws of the same views, whole split, eval mode. Names of
+numbers read "<metric> <split> <view>", e.g. "agreement train strong".
 
-A published measurement is never changed: rows that were measured before would stand under its name beside rows that were measured otherwise.
-Add another function, or another name; or raise `version`, which makes every published row be measured again.
+A published measurement is never changed: rows that were measured before would stand under its name
+beside rows that were measured otherwise. Add another function, or another name; or raise `version`,
+which makes every published row be measured again.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,15 +27,22 @@ MEASUREMENTS = {}  # name -> function: what a name means in a row's key
 
 
 def measurement(version: int, needs: Callable[[Spec], Sequence[Spec]] = lambda spec: ()):
-    """Makes a function `f(spec, **arguments) -> {name: number, text, None or a list of these}` one that kdcore.results.collect can ask for.
+    """Makes a function `f(spec, **arguments) -> {name: number, text, None or a list of these}` one
+    that kdcore.results.collect can ask for.
 
-    Its rows are kept under its name, this version, the spec and the arguments. `needs` names further runs that it looks at beside the spec and its
-    teachers; they are trained before it. TypeError where another module has a measurement of this name: their rows could not be told apart.
+    Its rows are kept under its name, this version, the spec and the arguments. `needs` names
+    further runs that it looks at beside the spec and its teachers; they are trained before it.
+    TypeError where another module has a measurement of this name: their rows could not be told
+    apart.
     """
+
     def named(function):
         other = MEASUREMENTS.setdefault(function.__name__, function)
         if (other.__module__, other.__qualname__) != (function.__module__, function.__qualname__):
-            raise TypeError(f"there are two measurements {function.__name__}, in {other.__module__} and in {function.__module__}: give one of them another name")
+            raise TypeError(
+                f"there are two measurements {function.__name__}, in {other.__module__} and in "
+                f"{function.__module__}: give one of them another name"
+            )
         MEASUREMENTS[function.__name__] = function
         function.version, function.needs = version, needs
         return function
@@ -58,7 +67,14 @@ def base(spec: Spec) -> View:
 
 def recorded(spec: Spec, data: Data, split: str, view: View, draws: int) -> np.ndarray:
     """Logits (draws * n, classes) on the fixed draws of a view; a clean view has one draw."""
-    at = Inputs(data=data, split=split, view=view, aug_seed=EVALUATION_SEED, first=0, count=1 if view == clean(spec) else draws)
+    at = Inputs(
+        data=data,
+        split=split,
+        view=view,
+        aug_seed=EVALUATION_SEED,
+        first=0,
+        count=1 if view == clean(spec) else draws,
+    )
     z = logits(spec, at)
     return z.reshape(-1, z.shape[-1])
 

@@ -1,4 +1,6 @@
-"""What distillation is worth, measured for any run: a teacher, a model trained on labels alone, a student. Clean examples, evaluation mode."""
+"""What distillation is worth, measured for any run: a teacher, a model trained on labels alone, a
+student. Clean examples, evaluation mode.
+"""
 
 import numpy as np
 
@@ -10,12 +12,16 @@ from kdcore.spec import Spec
 
 @measurement(version=1)
 def gain(spec: Spec) -> dict[str, float]:
-    """Accuracies, fractions, and losses, nats. The training examples have two labels each, the given one and the true one: they differ by label noise.
+    """Accuracies, fractions, and losses, nats. The training examples have two labels each, the
+    given one and the true one: they differ by label noise.
 
-    accuracy given      on the training examples, by the labels that were learnt from: near 1, the model interpolates
+    accuracy given      on the training examples, by the labels that were learnt from: near 1, the
+                        model interpolates
     accuracy true       on the same, by the true labels
-    accuracy memorised  share of the mislabelled training examples whose wrong label is predicted; nan (None in a row) without label noise
-    accuracy test       on the test set, and on its even and odd examples apart: one half can choose a setting that the other half judges
+    accuracy memorised  share of the mislabelled training examples whose wrong label is predicted;
+                        nan (None in a row) without label noise
+    accuracy test       on the test set, and on its even and odd examples apart: one half can choose
+                        a setting that the other half judges
     loss given, loss test   mean cross-entropy
     """
     data = load(spec.data)

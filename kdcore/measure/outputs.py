@@ -1,4 +1,5 @@
 """What models say of images: accuracy, gap, calibration, and fidelity to their teachers."""
+
 import numpy as np
 import torch
 
@@ -14,25 +15,32 @@ from kdcore.train import device, fit, forward, network, train
 def model(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, float]:
     """One model by itself, and against its teachers' mean logits where it has teachers.
 
-    weak, strong: the fixed views beside the clean one; `draws` of each on the training images, one on the test images.
+    weak, strong: the fixed views beside the clean one; `draws` of each on the training images, one
+    on the test images.
     """
     data, run, row = load(spec.data), train(spec), {}
     row["accuracy online"] = float(run.online_accuracy[-1])
     row["loss online"] = float(run.loss[-1])
     for split in ("train", "test"):
-        views = {"clean": clean(spec), "weak": weak, "strong": strong} | ({"base": base(spec)} if split == "test" else {})
+        views = {"clean": clean(spec), "weak": weak, "strong": strong} | (
+            {"base": base(spec)} if split == "test" else {}
+        )
         for name, view in views.items():
             k = 1 if split == "test" or name == "clean" else draws
             at, labels = f"{split} {name}", np.tile(getattr(data, f"{split}_y"), k)
             z = recorded(spec, spec.data, split, view, k)
             row[f"accuracy {at}"] = metrics.correct(z, labels).mean()
             if name != "base":
-                row |= alone(z, labels, at) | (against(spec, z, labels, split, view, k, at) if spec.teachers else {})
+                row |= alone(z, labels, at) | (
+                    against(spec, z, labels, split, view, k, at) if spec.teachers else {}
+                )
     return {k: float(f"{v:.8g}") for k, v in row.items()}
 
 
 def alone(z: np.ndarray, labels: np.ndarray, at: str) -> dict[str, float]:
-    """What one model's logits say by themselves: entropy and cross-entropy with the labels (nats), calibration error here and as published."""
+    """What one model's logits say by themselves: entropy and cross-entropy with the labels (nats),
+    calibration error here and as published.
+    """
     return {
         f"entropy {at}": metrics.entropy(z).mean(),
         f"nll {at}": -metrics.log_softmax(z)[np.arange(len(z)), labels].mean(),
@@ -41,7 +49,9 @@ def alone(z: np.ndarray, labels: np.ndarray, at: str) -> dict[str, float]:
     }
 
 
-def against(spec: Spec, z: np.ndarray, labels: np.ndarray, split: str, view: View, draws: int, at: str) -> dict[str, float]:
+def against(
+    spec: Spec, z: np.ndarray, labels: np.ndarray, split: str, view: View, draws: int, at: str
+) -> dict[str, float]:
     """The student's logits z against those of its teachers on the same images."""
     each = of_teachers(spec, split, [view] * len(spec.teachers), draws)
     mean = metrics.ensemble(each)
@@ -50,19 +60,28 @@ def against(spec: Spec, z: np.ndarray, labels: np.ndarray, split: str, view: Vie
         f"teacher accuracy {at}": metrics.correct(mean, labels).mean(),
         f"teacher entropy {at}": metrics.entropy(mean).mean(),
         f"agreement {at}": metrics.agreement(mean, z).mean(),
-        f"agreement where the teacher errs {at}": metrics.agreement(mean, z)[~metrics.correct(mean, labels).astype(bool)].mean(),
+        f"agreement where the teacher errs {at}": metrics.agreement(mean, z)[
+            ~metrics.correct(mean, labels).astype(bool)
+        ].mean(),
         f"kl {at}": metrics.kl(mean, z).mean(),
         f"kl reverse {at}": metrics.kl(z, mean).mean(),
         f"official kl {at}": metrics.official_kl(mean, z).mean(),
         f"kappa {at}": metrics.kappa(t, s, classes),
         f"mi {at}": metrics.mutual_information(t, s, classes, "plug-in"),
         f"mi miller-madow {at}": metrics.mutual_information(t, s, classes, "miller-madow"),
-        f"mi shuffled {at}": metrics.shuffled_mutual_information(t, s, classes, seed=0, draws=5).mean(),
+        f"mi shuffled {at}": metrics.shuffled_mutual_information(
+            t, s, classes, seed=0, draws=5
+        ).mean(),
         f"official mi {at}": metrics.official_mutual_information(t, s, classes),
     }
-    if spec.distill.parts:  # the teachers on what they were shown in training, halves of the student's images
+    if (
+        spec.distill.parts
+    ):  # the teachers on what they were shown in training, halves of the student's images
         seen = metrics.ensemble(of_teachers(spec, split, spec.seen_by_teachers(view), draws))
-        row |= {f"agreement parts {at}": metrics.agreement(seen, z).mean(), f"teacher accuracy parts {at}": metrics.correct(seen, labels).mean()}
+        row |= {
+            f"agreement parts {at}": metrics.agreement(seen, z).mean(),
+            f"teacher accuracy parts {at}": metrics.correct(seen, labels).mean(),
+        }
     if len(each) > 1:
         row[f"agreement of teachers {at}"] = metrics.agreement(each[0], each[1]).mean()
         row[f"kl of teachers {at}"] = metrics.kl(each[0], each[1]).mean()
@@ -71,24 +90,36 @@ def against(spec: Spec, z: np.ndarray, labels: np.ndarray, split: str, view: Vie
 
 @measurement(version=1)
 def by_teacher(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, float]:
-    """Each teacher by itself, and the teachers' mean, on what they saw in training, against the student on its views of the training images."""
+    """Each teacher by itself, and the teachers' mean, on what they saw in training, against the
+    student on its views of the training images.
+    """
     row, labels = {}, np.tile(load(spec.data).train_y, draws)
     for name, view in {"weak": weak, "strong": strong}.items():
         z = recorded(spec, spec.data, "train", view, draws)
         seen = of_teachers(spec, "train", spec.seen_by_teachers(view), draws)
         for k, t in enumerate(seen, 1):
-            row |= {f"agreement T{k} train {name}": metrics.agreement(t, z).mean(), f"accuracy T{k} train {name}": metrics.correct(t, labels).mean()}
+            row |= {
+                f"agreement T{k} train {name}": metrics.agreement(t, z).mean(),
+                f"accuracy T{k} train {name}": metrics.correct(t, labels).mean(),
+            }
         mean = metrics.ensemble(seen)
         right, same = metrics.correct(mean, labels).astype(bool), metrics.agreement(mean, z)
-        row |= {f"agreement where teachers are right train {name}": same[right].mean(), f"agreement where they err train {name}": same[~right].mean()}
+        row |= {
+            f"agreement where teachers are right train {name}": same[right].mean(),
+            f"agreement where they err train {name}": same[~right].mean(),
+        }
         if len(seen) > 1:
-            row[f"agreement of teachers seen train {name}"] = metrics.agreement(seen[0], seen[1]).mean()
+            row[f"agreement of teachers seen train {name}"] = metrics.agreement(
+                seen[0], seen[1]
+            ).mean()
     return {k: float(v) for k, v in row.items()}
 
 
 @measurement(version=1)
 def recall(spec: Spec) -> dict[str, float]:
-    """Share of each class's clean test images that are classified correctly: "recall <class number>"."""
+    """Share of each class's clean test images that are classified correctly: "recall <class
+    number>".
+    """
     data = load(spec.data)
     right = metrics.correct(recorded(spec, spec.data, "test", clean(spec), 1), data.test_y)
     return {f"recall {c}": float(right[data.test_y == c].mean()) for c in range(len(data.classes))}
@@ -96,70 +127,118 @@ def recall(spec: Spec) -> dict[str, float]:
 
 @measurement(version=1)
 def reliability(spec: Spec, bins: int) -> dict[str, float]:
-    """The reliability diagram on clean test images: "count b", "confidence b", "accuracy b" in bins b = 0 ... of confidence."""
-    r = metrics.reliability(recorded(spec, spec.data, "test", clean(spec), 1), load(spec.data).test_y, bins)
+    """The reliability diagram on clean test images: "count b", "confidence b", "accuracy b" in bins
+    b = 0 ... of confidence.
+    """
+    r = metrics.reliability(
+        recorded(spec, spec.data, "test", clean(spec), 1), load(spec.data).test_y, bins
+    )
     columns = {"count": r.count, "confidence": r.confidence, "accuracy": r.accuracy}
-    return {f"{name} {b}": float(values[b]) for name, values in columns.items() for b in range(bins)}
+    return {
+        f"{name} {b}": float(values[b]) for name, values in columns.items() for b in range(bins)
+    }
 
 
 @measurement(version=1)
 def doses(spec: Spec, strengths: list[float], draws: int) -> dict[str, float]:
-    """Accuracy on test images, clean and under each view: numerators and denominators of every variant of Affinity; mean of `draws` draws."""
+    """Accuracy on test images, clean and under each view: numerators and denominators of every
+    variant of Affinity; mean of `draws` draws.
+    """
     _, _, weak, strong = recipe(spec)
     views = {"clean": clean(spec), "base": base(spec), "weak": View(name=weak, strength=0.0)}
     views |= {f"strong {s:g}": View(name=strong, strength=s) for s in strengths}
     y, row = load(spec.data).test_y, {}
     for name, view in views.items():
         z = recorded(spec, spec.data, "test", view, draws)
-        row[f"accuracy test {name}"] = float(metrics.correct(z, np.tile(y, len(z) // len(y))).mean())
+        row[f"accuracy test {name}"] = float(
+            metrics.correct(z, np.tile(y, len(z) // len(y))).mean()
+        )
     return row
 
 
 @measurement(version=1)
 def example_logits(spec: Spec, images: list[int]) -> dict[str, list]:
-    """A model's logits on chosen clean test images, and the labels: "logits" (images, classes), "labels" (images,)."""
+    """A model's logits on chosen clean test images, and the labels: "logits" (images, classes),
+    "labels" (images,).
+    """
     z = recorded(spec, spec.data, "test", clean(spec), 1)[images]
-    return {"logits": [[round(float(v), 4) for v in line] for line in z], "labels": load(spec.data).test_y[images].tolist()}
+    return {
+        "logits": [[round(float(v), 4) for v in line] for line in z],
+        "labels": load(spec.data).test_y[images].tolist(),
+    }
 
 
 @measurement(version=1)
 def spread(spec: Spec, view: View) -> dict[str, float]:
-    """A teacher's logits on all training images in a view: quantiles of their standard deviation over classes (unbiased), and the mean
-    entropy of its probabilities, nats."""
+    """A teacher's logits on all training images in a view: quantiles of their standard deviation
+    over classes (unbiased), and the mean entropy of its probabilities, nats.
+    """
     z = recorded(spec, spec.data, "train", view, 1)
     low, median, high = np.quantile(z.std(-1, ddof=1), (0.05, 0.5, 0.95))
-    return {"median": float(median), "low": float(low), "high": float(high), "entropy": float(metrics.entropy(z).mean())}
+    return {
+        "median": float(median),
+        "low": float(low),
+        "high": float(high),
+        "entropy": float(metrics.entropy(z).mean()),
+    }
 
 
 @measurement(version=1)
 def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
-    """A teacher left in training mode: BatchNorm on the statistics of each batch of 128, against the same teacher in eval mode."""
+    """A teacher left in training mode: BatchNorm on the statistics of each batch of 128, against
+    the same teacher in eval mode.
+    """
     data, row = load(spec.data), {}
     net = network(spec, train(spec).state).train()
     for name, view in (("weak", weak), ("strong", strong)):
         with torch.no_grad():
-            parts = (batch_view(spec.data, "train", view, EVALUATION_SEED, 0, index, device()) for index in torch.arange(len(data.train_y)).split(128))
-            moving = torch.cat([net(normalise(part, data.mean, data.std)) for part in parts]).cpu().numpy()
+            parts = (
+                batch_view(spec.data, "train", view, EVALUATION_SEED, 0, index, device())
+                for index in torch.arange(len(data.train_y)).split(128)
+            )
+            moving = (
+                torch.cat([net(normalise(part, data.mean, data.std)) for part in parts])
+                .cpu()
+                .numpy()
+            )
         fixed = recorded(spec, spec.data, "train", view, 1)
-        row |= {f"accuracy {name} eval": metrics.correct(fixed, data.train_y).mean(), f"accuracy {name} batch": metrics.correct(moving, data.train_y).mean(),
-                f"agreement {name}": metrics.agreement(fixed, moving).mean(), f"kl {name}": metrics.kl(fixed, moving).mean()}
+        row |= {
+            f"accuracy {name} eval": metrics.correct(fixed, data.train_y).mean(),
+            f"accuracy {name} batch": metrics.correct(moving, data.train_y).mean(),
+            f"agreement {name}": metrics.agreement(fixed, moving).mean(),
+            f"kl {name}": metrics.kl(fixed, moving).mean(),
+        }
     return {k: float(v) for k, v in row.items()}
 
 
 @measurement(version=1)
 def best_epoch(spec: Spec, images: int) -> dict[str, float]:
-    """What choosing the epoch on test images is worth: the run is trained again and tested after every epoch of its second half.
+    """What choosing the epoch on test images is worth: the run is trained again and tested after
+    every epoch of its second half.
 
-    Half of the `images` clean test images choose the epoch; its accuracy there is what would be reported, its accuracy on
-    the other half is what it is worth. Swapped and averaged. "last": the last epoch, the same for both.
+    Half of the `images` clean test images choose the epoch; its accuracy there is what would be
+    reported, its accuracy on the other half is what it is worth. Swapped and averaged. "last": the
+    last epoch, the same for both.
     """
     data, half = load(spec.data), spec.optim.epochs // 2
-    x = batch_view(spec.data, "test", clean(spec), EVALUATION_SEED, 0, torch.arange(images, device=device()), device())
+    x = batch_view(
+        spec.data,
+        "test",
+        clean(spec),
+        EVALUATION_SEED,
+        0,
+        torch.arange(images, device=device()),
+        device(),
+    )
     right = []
 
     def look(epoch, net):
         if epoch >= half:
-            right.append(metrics.correct(forward(net.eval(), x, data.mean, data.std).cpu().numpy(), data.test_y[:images]))
+            right.append(
+                metrics.correct(
+                    forward(net.eval(), x, data.mean, data.std).cpu().numpy(), data.test_y[:images]
+                )
+            )
             net.train()
 
     fit(spec, after_epoch=look)

@@ -1,11 +1,10 @@
 """What every chapter needs around its experiment: its parameters as a table, the numbers its prose
 uses, where its page came from.
 
-A chapter notebook has one cell tagged `parameters` with one line `name: type = value  # meaning`
-        per parameter. The
-comment is the only place where the meaning is written: `papermill --help-notebook` and `table` both
-take it from there. Nothing slow is imported here: the parameters are read (kdcore.book.parameters)
-before torch is loaded.
+A chapter notebook has one cell tagged `parameters` with one line per parameter,
+`name: type = value  # meaning`. The comment is the only place where the meaning is written:
+`papermill --help-notebook` and `table` both take it from there. Nothing slow is imported here: the
+parameters are read (kdcore.book.parameters) before torch is loaded.
 """
 
 import ast

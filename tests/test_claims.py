@@ -229,7 +229,7 @@ def test_a_claim_that_was_not_measured_is_said_to_be(two):
         "not measured"
         in claims.record(SimpleNamespace(), "made_up", ROWS, {"first": FIRST, "second": None}).data
     )
-    assert list(two["claims_made_up"]["claims"]) == ["first"]
+    assert list(two["claims_made_up"].value["claims"]) == ["first"]
 
 
 def test_a_correlation_counts_its_seeds(two):
@@ -237,7 +237,7 @@ def test_a_correlation_counts_its_seeds(two):
         [1.0, 2.0, 3.0, 1.0, 2.0, 2.5], [1.0, 3.0, 2.0, 1.0, 2.0, 3.0], seed_ids=[0, 0, 0, 1, 1, 1]
     )
     claims.record(SimpleNamespace(), "made_up", ROWS, {"first": None, "second": (r, {})})
-    assert two["claims_made_up"]["claims"]["second"]["n"] == 2
+    assert two["claims_made_up"].value["claims"]["second"]["n"] == 2
 
 
 @pytest.mark.parametrize(

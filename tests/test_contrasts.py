@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kdcore import stats
 from kdcore.book import claims, contrasts
+from kdcore.book.contrasts import published
 
 TEACHERS = {"ww": 0.0, "ws": 1.0, "ss": 3.0}
 
@@ -139,3 +141,22 @@ def test_every_primary_contrast_is_a_claim_with_these_controls():
         "view-gap-clean",
         "gain-labels",
     }
+
+
+def test_on_the_garments_the_same_functions_give_the_published_verdicts():
+    """What is asked on photographs, asked of the published rows of garments: where a claim of the
+    chapters on garments has the same statistic, its numbers are those of verdicts.json.
+    """
+    found = contrasts.primary(*published.garments())
+    lines = {line["id"]: line for line in claims.published()["claims"]}
+    for name, twin in {
+        "view-fidelity": "guo-fidelity",
+        "view-accuracy": "guo-accuracy",
+        "view-gap-online": "guo-gap",
+        "slope-train-4": "nagarajan-confidence-images",
+        "slope-test-4": "nagarajan-confidence-images-test",
+    }.items():
+        effect = stats.mean_interval(found[name][0].to_numpy())
+        assert effect.n == lines[twin]["n"]
+        assert effect.estimate == pytest.approx(lines[twin]["estimate"], abs=1e-9), name
+        assert effect.low == pytest.approx(lines[twin]["ci_low"], abs=1e-9), name

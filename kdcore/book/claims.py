@@ -6,7 +6,6 @@ it found. `read` collects these records from executed chapters; `verdicts` makes
 of book/results/verdicts.json.
 """
 
-import ast
 import json
 import math
 import warnings
@@ -120,6 +119,16 @@ def counted(lines: list[dict]) -> str:
     )
 
 
+class Json:
+    """A value that a page keeps as JSON text: whoever reads it needs no Python."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __repr__(self):
+        return json.dumps(self.value, ensure_ascii=False, allow_nan=False)
+
+
 def record(p, name: str, rows, found: dict):
     """Judges the claims of the chapter `name`, glues them as claims_<name>, and returns them as a
     Markdown table.
@@ -165,16 +174,14 @@ def record(p, name: str, rows, found: dict):
                 entries[claim.id] = entry
         lines.append(line)
     specs = sorted(set(rows["spec"])) if len(rows) else []
-    chapter.glue(
-        f"claims_{name}",
-        {
-            "preset": label,
-            "command": command,
-            "commit": chapter.commit(chapter.home(name)),
-            "specs": specs,
-            "claims": entries,
-        },
-    )
+    left = {
+        "preset": label,
+        "command": command,
+        "commit": chapter.commit(chapter.home(name)),
+        "specs": specs,
+        "claims": entries,
+    }
+    chapter.glue(f"claims_{name}", Json(left))
     return Markdown(chapter.markdown(pd.DataFrame(lines), index=False, disable_numparse=True))
 
 
@@ -208,7 +215,13 @@ def read(folder: Path) -> dict[str, dict]:
                         for kind, content in output["data"].items()
                         if kind.endswith("text/plain")
                     )
-                    found[path.stem] = ast.literal_eval("".join(text))
+                    try:
+                        found[path.stem] = json.loads("".join(text))
+                    except json.JSONDecodeError as error:
+                        raise ValueError(
+                            f"{path} does not hold its claims as JSON: execute the chapter again "
+                            f"(make chapter NAME={path.stem} PRESET=published)"
+                        ) from error
     return found
 
 

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib import pyplot as plt
 
-from kdcore.book.figures import COLOUR, INK
+from kdcore.book.figures import COLOUR, INK, style
 from kdcore.stats import Interval
 
 
 class Look(NamedTuple):
-    """How a series is drawn: a colour or its name in figures.COLOUR, marker and line of matplotlib."""
+    """How a series is drawn: a colour, or its name in figures.COLOUR; marker and line."""
 
     colour: str = INK
     marker: str = "o"
@@ -33,7 +33,10 @@ def look_of(look) -> Look:
 
 
 def panels(rows=1, height=3.8, columns=1, **options):
-    """(figure, list of its axes), as wide as the page; options: those of plt.subplots."""
+    """(figure, list of its axes), as wide as the page, in the book's style; options: those of
+    plt.subplots.
+    """
+    style()
     fig, axes = plt.subplots(rows, columns, figsize=(5.4, height), squeeze=False, **options)
     return fig, list(axes.flat)
 

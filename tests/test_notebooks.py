@@ -42,7 +42,7 @@ def problems(path):
     if len(parameters) != 1:
         found.append(f"{len(parameters)} cells are tagged parameters, not 1.")
     for line in (line for cell in parameters for line in cell.source.splitlines()):
-        if not LINE.fullmatch(line):
+        if not LINE.fullmatch(line) and line != "# fmt: off":
             found.append(f"Not `name: type = value  # meaning`: {line}")
     if any("injected-parameters" in tags(cell) for cell in code):
         found.append("There is an injected cell: refresh with --in-place.")

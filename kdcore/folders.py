@@ -5,11 +5,11 @@ KDCORE_RESULTS each name a folder.
 import os
 from pathlib import Path
 
-VARIABLES = ("KDCORE_STORE", "KDCORE_DATA", "KDCORE_PUBLISH", "KDCORE_RESULTS")
+VARIABLES = ("KDCORE_STORE", "KDCORE_DATA", "KDCORE_PUBLISH", "KDCORE_RESULTS", "KDCORE_EXECUTOR")
 
 
 def named(variable: str) -> str:
-    """The absolute path of the folder that one of VARIABLES names; "" where it is empty or not set.
+    """The absolute path that one of VARIABLES names; "" where it is empty or not set.
 
     `~` is the home folder. A relative path begins where the command was given, also in a notebook,
     whose kernel works in the notebook's own folder. All of them are made absolute in the

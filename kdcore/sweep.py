@@ -38,6 +38,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from kdcore import store
+from kdcore.executors import chosen
 from kdcore.folders import named
 from kdcore.spec import Spec
 
@@ -424,14 +425,16 @@ def sweep(
     that fails takes its students with it and nothing else; at the end SweepError says what failed,
     and where. Interrupt it at any moment: call it again and only what is missing is done. Local
     processes: as many as `workers()` says; a run whose process is killed is tried once more when
-    nothing else is running. An outside executor that is shut down, or whose workers are gone, ends
-    the sweep. A script (a notebook need not) calls it under `if __name__ == "__main__":`, as
-    multiprocessing asks.
+    nothing else is running. `executor`: anything with `submit`, else what KDCORE_EXECUTOR names
+    (kdcore.executors), else local processes. An outside executor that is shut down, or whose
+    workers are gone, ends the sweep. A script (a notebook need not) calls it under
+    `if __name__ == "__main__":`, as multiprocessing asks.
     """
     if getattr(
         multiprocessing.current_process(), "_inheriting", False
     ):  # a process that is just importing a script without main guard
         raise SystemExit('call sweep or results.collect under `if __name__ == "__main__":`')
+    executor = chosen() if executor is None else executor
     wanted, runs, teachers = plan(specs)
     asked = set(wanted)
     runs = {

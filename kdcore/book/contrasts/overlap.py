@@ -28,7 +28,8 @@ def quantities(maps: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     affinity            student's accuracy on its own view of the test images over that on clean
                         ones; "affinity of the code": over that on randomly cropped ones, as
                         published
-    and those of `kdcore.book.contrasts.quantities`.
+    and those of `kdcore.book.contrasts.quantities`. Transformers have no class activation map, so
+    no overlap among these columns.
 
     maps, runs: tables of kdcore.measure.attention.attention and kdcore.measure.outputs.model with
     the columns seed, teachers, view and spec, in any order of rows.

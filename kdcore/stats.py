@@ -210,8 +210,15 @@ def _pearson(sums):
 
 
 Verdict = Literal[
-    "reproduced", "holds only without the control", "no effect", "inconclusive", "contradicted"
+    "reproduced",
+    "holds only without the control",
+    "control undecided",
+    "no effect",
+    "not seen",
+    "undecided",
+    "contradicted",
 ]
+AGAINST = {"no effect", "not seen", "contradicted"}  # what a control says against a claim
 
 
 def _margin(margin):
@@ -228,31 +235,64 @@ def verdict(effect, direction, margin, *controls):
     no effect        the whole interval lies within +-margin, the smallest effect that would matter,
                      wherever zero is
     contradicted     else, the interval lies on the other side of zero than is claimed
-    inconclusive     else, it holds zero; also where there is one seed and no interval
+    not seen         else, it holds zero and excludes every effect of the claimed sign that is as
+                     large as the margin
+    undecided        else, it holds zero; also where there is one seed and no interval
     Else it lies on the claimed side, and so it has to do in `controls` (Intervals): the same effect
     after something that could have made it was taken away.
     reproduced       each control is reproduced, too
-    holds only without the control    a control has no effect or is contradicted
-    inconclusive     a control is inconclusive, and none speaks against the claim
-    Where the true effect is zero, reproduced and contradicted together have at most the 5 % of the
-    interval.
+    holds only without the control    a control speaks against the claim: no effect, not seen, or
+                     contradicted
+    control undecided    a control is undecided, and none speaks against the claim
+    Error rates, those of a 95 % interval: where the true effect is zero, reproduced and
+    contradicted together have at most 5 %; where it is the margin or more on the claimed side, no
+    effect, not seen and contradicted together have at most 2.5 %, and so has a control that speaks
+    against it.
     """
     if direction not in (1, -1):
         raise ValueError(f"direction is {direction}; it must be 1 or -1, the sign that is claimed.")
     _margin(margin)
     low, high = sorted((direction * effect.low, direction * effect.high))
     if not np.isfinite([low, high]).all():
-        return "inconclusive"
+        return "undecided"
     if -margin <= low and high <= margin:
         return "no effect"
     if high < 0:
         return "contradicted"
     if low <= 0:
-        return "inconclusive"
+        return "not seen" if high < margin else "undecided"
     words = {verdict(control, direction, margin) for control in controls}
-    if words & {"no effect", "contradicted"}:
+    if words & AGAINST:
         return "holds only without the control"
-    return "inconclusive" if "inconclusive" in words else "reproduced"
+    return "control undecided" if "undecided" in words else "reproduced"
+
+
+def p_value(interval, correlation=False):
+    """Two-sided p of no effect behind a 95 % interval over n seeds: Student's t with n - 1 degrees
+    of freedom, of a correlation on Fisher's z (an approximation). nan for one seed, 0 where every
+    seed has the same value.
+    """
+    low, middle, high = interval.low, interval.estimate, interval.high
+    if not np.isfinite([low, high]).all():
+        return float("nan")
+    if correlation:
+        low, middle, high = np.arctanh([low, middle, high])
+    error = (high - low) / 2 / student_t.ppf(0.975, interval.n - 1)
+    return float(2 * student_t.sf(abs(middle) / error, interval.n - 1)) if error else 0.0
+
+
+def holm(ps):
+    """Which of several hypotheses Holm's procedure rejects at a family-wise 5 %, in their order;
+    one whose p is nan never.
+    """
+    ps = np.asarray(ps, dtype=float)
+    order, rejected = np.argsort(ps), np.zeros(len(ps), bool)
+    m = np.isfinite(ps).sum()
+    for k, i in enumerate(order[:m]):
+        if ps[i] > 0.05 / (m - k):
+            break
+        rejected[i] = True
+    return rejected.tolist()
 
 
 def detectable(interval, margin):

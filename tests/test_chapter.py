@@ -547,7 +547,7 @@ def test_claim_without_an_estimate_is_kept_and_said():
         "n": "1",
         "estimate [95 %]": "–",
         "controls": "",
-        "verdict": "inconclusive",
+        "verdict": "undecided",
     }
     exact = next(c for c in claims.load() if c.exact)
     assert claims.say(exact, Interval(NAN, -0.0, NAN, 3)) == "0 to –"

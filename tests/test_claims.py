@@ -218,7 +218,7 @@ def test_record_to_verdicts(two, tmp_path):
     found = json.loads((tmp_path / "verdicts.json").read_text())
     assert [
         (line["id"], line["verdict"], line["ci_low"], line["n"]) for line in found["claims"]
-    ] == [("first", "holds only without the control", 1.0, 5), ("second", "inconclusive", None, 1)]
+    ] == [("first", "holds only without the control", 1.0, 5), ("second", "undecided", None, 1)]
     assert found["claims"][0]["specs"] == "#/chapters/made_up/specs" and found["chapters"][
         "made_up"
     ]["specs"] == ["a", "b"]

@@ -256,6 +256,8 @@ def verdicts(records: dict[str, dict]) -> dict:
                 "control": claim.control,
                 "detectable": None if claim.exact or math.isnan(detectable) else detectable,
                 "verdict": shown(claim, entry)["verdict"],
+                "half margin": judged_at(claim, entry, 0.5),
+                "twice the margin": judged_at(claim, entry, 2.0),
                 "chapter": claim.chapter,
                 "figure": claim.figure,
                 "preset": records[claim.chapter]["preset"],
@@ -263,6 +265,8 @@ def verdicts(records: dict[str, dict]) -> dict:
                 "specs": f"#/chapters/{claim.chapter}/specs",
             }
         )
+    for line, survives in zip(lines, surviving(lines)):
+        line["holm"] = survives
     lines = [{**line, "sha256": results.line_digest(line)} for line in lines]
     return {
         "claims": lines,
@@ -271,6 +275,26 @@ def verdicts(records: dict[str, dict]) -> dict:
             for name, record in records.items()
         },
     }
+
+
+def judged_at(claim: Claim, entry: dict, times: float) -> str | None:
+    """The verdict if the smallest effect that would matter were so many times as large; None of a
+    proved statement, which has no margin.
+    """
+    if claim.exact:
+        return None
+    other = claim.model_copy(update={"margin": times * claim.margin})
+    return shown(other, entry)["verdict"]
+
+
+def surviving(lines: list[dict]) -> list[bool | None]:
+    """Whether the effect of each line differs from zero also by Holm's procedure at 5 % over all
+    claims of the papers that are judged by an interval; None of the others.
+    """
+    asked = [line for line in lines if line["paper"] != "audit" and not line["exact"]]
+    ps = [stats.p_value(interval(line), line["unit"] == "r") for line in asked]
+    found = dict(zip((line["id"] for line in asked), stats.holm(ps)))
+    return [found.get(line["id"]) for line in lines]
 
 
 def publish(records: dict[str, dict], folder: Path) -> None:

@@ -48,9 +48,10 @@ def effect(distilled: pd.DataFrame, metric: str, weights=VIEW) -> stats.Interval
 
 
 def on_same(distilled: pd.DataFrame, metric: str) -> dict[str, stats.Interval]:
-    """The effect of the student's view where all students are measured on the same images."""
-    rulers = {"the same weak views": "weak", "the same strong views": "strong"}
-    rulers["clean test images"] = "clean"
+    """The effect of the student's view where all students are measured on the same images. Weak
+    views favour students of weak views and strong ones the others: their mean favours neither.
+    """
+    rulers = {"mean of weak and strong views": "mean", "clean test images": "clean"}
     return {what: effect(distilled, f"{metric} {where}") for what, where in rulers.items()}
 
 
@@ -64,7 +65,7 @@ def within_seed(values: np.ndarray) -> np.ndarray:
 
 
 def group_intervals(table: pd.DataFrame, metric: str, groups: list[str]) -> dict:
-    """{value of `groups`, a tuple of several: interval over seeds of the trials' mean, in points}, `within_seed`."""
+    """{value of `groups`, of several a tuple: interval over seeds of the trials' mean, points}."""
     wide = table.pivot_table(index="seed", columns=groups, values=metric) * 100
     columns = within_seed(wide.to_numpy()).T
     return {group: stats.mean_interval(column) for group, column in zip(wide, columns)}
@@ -185,7 +186,7 @@ def tested(differences, fixed=True) -> dict[str, str]:
 
 
 def tail_effect(tail, imbalance, column, minuend, subtrahend, teachers, metric) -> pd.Series:
-    """minuend - subtrahend, two values of a column, at one imbalance, for students of `teachers`."""
+    """minuend - subtrahend, two values of a column, at one imbalance, of students of `teachers`."""
     part = tail[(tail["imbalance"] == imbalance) & (tail["teachers"].isin(teachers))]
     level = part.groupby(["seed", column])[metric].mean().unstack()
     return scale(metric) * (level[minuend] - level[subtrahend])

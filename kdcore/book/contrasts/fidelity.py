@@ -64,7 +64,7 @@ def within_seed(values: np.ndarray) -> np.ndarray:
 
 
 def group_intervals(table: pd.DataFrame, metric: str, groups: list[str]) -> dict:
-    """{value of `groups`, a tuple of several: interval over seeds of the trials' mean, in points}, `within_seed`."""
+    """{value of `groups`, of several a tuple: interval over seeds of the trials' mean, points}."""
     wide = table.pivot_table(index="seed", columns=groups, values=metric) * 100
     columns = within_seed(wide.to_numpy()).T
     return {group: stats.mean_interval(column) for group, column in zip(wide, columns)}
@@ -185,7 +185,7 @@ def tested(differences, fixed=True) -> dict[str, str]:
 
 
 def tail_effect(tail, imbalance, column, minuend, subtrahend, teachers, metric) -> pd.Series:
-    """minuend - subtrahend, two values of a column, at one imbalance, for students of `teachers`."""
+    """minuend - subtrahend, two values of a column, at one imbalance, of students of `teachers`."""
     part = tail[(tail["imbalance"] == imbalance) & (tail["teachers"].isin(teachers))]
     level = part.groupby(["seed", column])[metric].mean().unstack()
     return scale(metric) * (level[minuend] - level[subtrahend])

@@ -101,6 +101,12 @@ def test_a_table_says_intervals_as_prose_does():
     assert "0.123" in tables.show(pd.DataFrame([{"v": 0.12345}]), floatfmt=".3f").data
 
 
+def test_several_tables_are_one_output():
+    first, second = (tables.show([{"what": name}], f"of {name}") for name in ("a", "b"))
+    found = tables.together(first, "Nothing else.", second).data
+    assert found == f"{first.data}\n\nNothing else.\n\n{second.data}"
+
+
 def test_a_page_keeps_what_it_collected(monkeypatch):
     asked = []
 

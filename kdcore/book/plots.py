@@ -88,16 +88,14 @@ def forest(axis, rows, looks, apart=0.3, at=0.0):
     """Rows of estimates side by side, the first on top, and a thin line at the value `at`.
 
     rows: {name of the row: {series: Interval, number or None}}; looks: {series: Look}, in the order
-    in which the series of a row are drawn from above, `apart` in all. A series' first mark has its
-    name as label.
+    in which the series of a row are drawn from above, `apart` in all. Each mark has the name of its
+    series as label, which `legend` shows once and the table to download in every row.
     """
     places = np.linspace(-apart / 2, apart / 2, len(looks)) if len(looks) > 1 else [0.0]
-    said = set()
     for y, series in enumerate(rows.values()):
         for place, (name, look) in zip(places, looks.items()):
             if series.get(name) is not None:
-                mark(axis, series[name], y + place, look, None if name in said else name)
-                said.add(name)
+                mark(axis, series[name], y + place, look, name)
     if at is not None:
         level(axis, x=at)
     axis.set(yticks=range(len(rows)), yticklabels=list(rows))
@@ -107,12 +105,10 @@ def forest(axis, rows, looks, apart=0.3, at=0.0):
 def groups(axis, columns, looks, apart=0.3):
     """Columns of estimates side by side: {name of the column: {series: Interval or number}}."""
     places = np.linspace(-apart / 2, apart / 2, len(looks)) if len(looks) > 1 else [0.0]
-    said = set()
     for x, series in enumerate(columns.values()):
         for place, (name, look) in zip(places, looks.items()):
             if series.get(name) is not None:
-                mark(axis, x + place, series[name], look, None if name in said else name)
-                said.add(name)
+                mark(axis, x + place, series[name], look, name)
     axis.set(xticks=range(len(columns)), xticklabels=list(columns), xlim=(-0.6, len(columns) - 0.4))
 
 

@@ -88,8 +88,8 @@ def forest(axis, rows, looks, apart=0.3, at=0.0):
     """Rows of estimates side by side, the first on top, and a thin line at the value `at`.
 
     rows: {name of the row: {series: Interval, number or None}}; looks: {series: Look}, in the order
-    in which the series of a row are drawn from above, `apart` in all. Each mark has the name of its
-    series as label, which `legend` shows once and the table to download in every row.
+    in which the series of a row are drawn from above, `apart` in all. Every mark has its series'
+    name as label; `legend` shows each once.
     """
     places = np.linspace(-apart / 2, apart / 2, len(looks)) if len(looks) > 1 else [0.0]
     for y, series in enumerate(rows.values()):

@@ -117,21 +117,27 @@ def test_a_seed_without_one_of_the_trials_is_no_repetition():
     same(zscores.effect(runs, "accuracy", "z-same", "softer vanilla"), -3, (0, 1, 2))
 
 
-def test_the_gap_is_the_online_one_and_the_clean_one_a_control():
-    statistic, controls = zscores.gap(table(controlled=(0, 1)))
-    same(statistic, -2)
-    same(controls["clean gap"], -8)
-    same(controls["equally soft and light"], -1.5)
-    same(controls["z-sun minus sun without z"], -1)
+def test_a_reading_is_held_against_the_same_loss_without_standardising():
+    found = zscores.readings(table(controlled=(0, 1)))
+    for metric, effect, control in (("gap", -2, -1.5), ("gap-clean", -8, None)):
+        statistic, controls = found[f"guo-zscore-{metric}"]
+        same(statistic, effect)
+        assert list(controls) == ["equally soft and light"]
+        if control:
+            same(controls["equally soft and light"], control)
+    statistic, controls = found["guo-zsun-gap"]
+    assert list(controls) == ["sun without z"]
+    same(controls["sun without z"], -1)
 
 
 def test_fidelity_is_on_the_own_view_and_clean_images_are_a_control():
     runs = changed(table(), "agreement own", 6, loss="z-same", view="Ss")
-    statistic, controls = zscores.fidelity(runs)
+    found = zscores.readings(runs)
+    statistic, controls = found["guo-zscore-fidelity"]
     same(statistic, -1)
     same(controls["clean test images"], -8)
     same(controls["equally soft and light"], 0)
-    same(controls["z-sun minus sun without z"], -2)
+    same(found["guo-zsun-fidelity"][1]["sun without z"], -2)
 
 
 def test_accuracy_is_that_on_test_images():
@@ -142,9 +148,9 @@ def test_accuracy_is_that_on_test_images():
 
 def test_the_claims_of_the_chapter_have_these_controls():
     written = {c.id: c.controls for c in claims.load() if c.chapter == "zscore_kd"}
-    for name, function in {"gap": zscores.gap, "fidelity": zscores.fidelity}.items():
-        for place in ("", "-many"):
-            assert set(function(table())[1]) == set(written.pop(f"guo-zscore-{name}{place}"))
+    for place in ("", "-many"):
+        for claim, (_, controls) in zscores.readings(table(), place).items():
+            assert set(controls) == set(written.pop(claim)), claim
     assert written == {"audit-zscore-accuracy": ()}
 
 

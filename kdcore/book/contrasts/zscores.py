@@ -69,29 +69,37 @@ def effect(
     return each.mean(axis=1, skipna=False).dropna()
 
 
-def _standardised(runs, metric, ruler):
-    """(z-same minus vanilla, {control: statistic}); ruler: {control: metric} of the same contrast
-    by another measure.
+# what a loss is with everything but standardised logits, and the name of that control
+WITHOUT_Z = {
+    "z-same": ("softer vanilla", "equally soft and light"),
+    "z-sun": ("sun, no z", "sun without z"),
+}
+
+
+def reading(
+    runs: pd.DataFrame, metric: str, loss: str, corrected: dict[str, str] | None = None
+) -> tuple[pd.Series, dict[str, pd.Series]]:
+    """A reading of the recipe, z-same or z-sun, minus vanilla, points. Controls: minus the same
+    loss without standardised logits, and by `corrected`, {control: another measure}.
     """
-    return effect(runs, metric, "z-same", "vanilla"), {
-        **{name: effect(runs, other, "z-same", "vanilla") for name, other in ruler.items()},
-        "equally soft and light": effect(runs, metric, "z-same", "softer vanilla"),
-        "z-sun minus sun without z": effect(runs, metric, "z-sun", "sun, no z"),
-    }
+    other, name = WITHOUT_Z[loss]
+    controls = {name: effect(runs, metric, loss, other)}
+    for control, measure in (corrected or {}).items():
+        controls[control] = effect(runs, measure, loss, "vanilla")
+    return effect(runs, metric, loss, "vanilla"), controls
 
 
-def gap(runs: pd.DataFrame) -> tuple[pd.Series, dict[str, pd.Series]]:
-    """Online gap, z-same minus vanilla, points. Controls: the gap on clean training images, against
-    a vanilla term that is as soft and as light, and in the recipe of Sun et al.
+def readings(runs: pd.DataFrame, place: str = "") -> dict[str, tuple]:
+    """{claim: (statistic, controls)} of both readings: the gap as the paper takes it, online, and
+    on clean training images, and agreement on the student's own view; `place` ends the names.
     """
-    return _standardised(runs, "online gap", {"clean gap": "gap"})
-
-
-def fidelity(runs: pd.DataFrame) -> tuple[pd.Series, dict[str, pd.Series]]:
-    """Agreement with the teachers on the student's own view of the training images, z-same minus
-    vanilla, points. Controls: clean test images, and as for `gap`.
-    """
-    return _standardised(runs, "agreement own", {"clean test images": "agreement clean"})
+    found = {}
+    for loss, name in (("z-same", "zscore"), ("z-sun", "zsun")):
+        found[f"guo-{name}-gap{place}"] = reading(runs, "online gap", loss)
+        found[f"guo-{name}-gap-clean{place}"] = reading(runs, "gap", loss)
+        clean = {"clean test images": "agreement clean"}
+        found[f"guo-{name}-fidelity{place}"] = reading(runs, "agreement own", loss, clean)
+    return found
 
 
 def accuracy(runs: pd.DataFrame) -> tuple[pd.Series, dict[str, pd.Series]]:

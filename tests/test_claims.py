@@ -85,6 +85,9 @@ def test_every_claim_has_an_estimate_an_interval_and_seeds():
         assert specs and all(len(spec) == 64 for spec in specs)
 
 
+CLAIMED = ("reproduced", "holds only without the control", "control undecided")
+
+
 def test_verdicts_follow_from_the_published_numbers():
     """Again from the numbers alone, by hand where it is short."""
     for line, claim in zip(LINES, JUDGED):
@@ -96,12 +99,29 @@ def test_verdicts_follow_from_the_published_numbers():
             claims.interval(line),
             {k: claims.interval(v) for k, v in line["controls"].items()},
         )
-        if not line["exact"]:
+        if not (line["exact"] or line["demonstration"]):
             assert (word == "no effect") == inside
             assert (word == "contradicted") == (signs == [-1, -1] and not inside)
             claimed = signs == [1, 1] and not inside
-            assert word not in ("reproduced", "holds only without the control") or claimed
+            assert (word in CLAIMED) == claimed
             assert not claimed or line["controls"] or word == "reproduced"
+
+
+def test_holm_and_the_other_margins_follow_from_the_published_numbers():
+    asked = [line for line in MEASURED if line["paper"] != "audit"]
+    ps = {line["id"]: stats.p_value(claims.interval(line), line["unit"] == "r") for line in asked}
+    order = sorted(ps, key=ps.get)
+    stands = [ps[i] <= 0.05 / (len(order) - k) for k, i in enumerate(order)]
+    survive = set(order[: stands.index(False) if False in stands else len(order)])
+    assert {line["id"] for line in LINES if line["holm"]} == survive
+    assert all((line["holm"] is None) == (line["id"] not in ps) for line in LINES)
+    for line in MEASURED:
+        if not line["demonstration"]:
+            other = {k: claims.interval(v) for k, v in line["controls"].items()}
+            for name, times in (("half margin", 0.5), ("twice the margin", 2)):
+                margin, effect = times * line["margin"], claims.interval(line)
+                word = stats.verdict(effect, line["direction"], margin, *other.values())
+                assert line[name] == word, line["id"]
 
 
 @pytest.mark.parametrize("line", MEASURED, ids=ids(MEASURED))

@@ -28,7 +28,7 @@ FILE = next(
     PLACES[0] / "book" / "claims.yml",
 )
 PUBLISHED = FILE.parent / "results" / "verdicts.json"
-WORDS = get_args(stats.Verdict)
+WORDS = (*get_args(stats.Verdict), "demonstration")
 DIGITS = {"points": 2, "r": 2, "IoU": 3, "nats": 3, "slope": 2, "log-odds": 2, "filter value": 3}
 
 
@@ -51,6 +51,7 @@ class Claim(Plain):
     chapter: str
     figure: str | None = None
     exact: bool = False
+    demonstration: bool = False
     seeds: int | None = Field(default=None, ge=2)
     garments: str | None = None
 
@@ -67,8 +68,10 @@ def load(file: Path = FILE) -> list[Claim]:
 
 def judge(claim: Claim, effect: Interval, controls: dict[str, Interval]) -> str:
     """stats.verdict; a proved statement is reproduced where its smallest value has the claimed
-    sign.
+    sign, and what no seed could contradict is a demonstration, whose size is what it says.
     """
+    if claim.demonstration:
+        return "demonstration"
     if claim.exact:
         return (
             "reproduced"
@@ -252,6 +255,7 @@ def verdicts(records: dict[str, dict]) -> dict:
                 "direction": claim.direction,
                 "margin": claim.margin,
                 "exact": claim.exact,
+                "demonstration": claim.demonstration,
                 **entry,
                 "control": claim.control,
                 "detectable": None if claim.exact or math.isnan(detectable) else detectable,
@@ -278,10 +282,10 @@ def verdicts(records: dict[str, dict]) -> dict:
 
 
 def judged_at(claim: Claim, entry: dict, times: float) -> str | None:
-    """The verdict if the smallest effect that would matter were so many times as large; None of a
-    proved statement, which has no margin.
+    """The verdict if the smallest effect that would matter were so many times as large; None of
+    what is proved or only shown.
     """
-    if claim.exact:
+    if claim.exact or claim.demonstration:
         return None
     other = claim.model_copy(update={"margin": times * claim.margin})
     return shown(other, entry)["verdict"]

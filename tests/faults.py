@@ -547,9 +547,9 @@ def model_of(path: Path):
     code = [
         cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
     ]
-    source = next(s for s in code if "chapter.read(" in s)
+    read = next(i for i, source in enumerate(code) if "chapter.read(" in source)
     scope = {"__name__": path.stem}
-    exec(source[: source.index("p = chapter.read(")], scope)
+    exec("\n".join([*code[:read], code[read].split("p = chapter.read(")[0]]), scope)
     return scope["Parameters"], {
         name: default for name, (default, _) in chapter.declared(path).items()
     }

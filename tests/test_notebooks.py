@@ -102,8 +102,9 @@ def test_presets_fit(path, monkeypatch):
     code = [
         cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"
     ]
-    read = next(source for source in code if "chapter.read(" in source)
-    class_and_imports = read[: read.index("p = chapter.read(")]
+    # also what stands before, such as the settings that a parameter may name
+    read = next(i for i, source in enumerate(code) if "chapter.read(" in source)
+    class_and_imports = "\n".join([*code[:read], code[read].split("p = chapter.read(")[0]])
     quick = {name: default for name, (default, _) in chapter.declared(path).items()}
     for preset in [None, *sorted(ROOT.glob(f"presets/*/{path.stem}.yaml"))]:
         values = quick | (yaml.safe_load(preset.read_text()) if preset else {})

@@ -1,4 +1,4 @@
-"""Marks and tables of kdcore.book: what they draw is what they were given, read back by figure_data."""
+"""Marks and tables of kdcore.book: what they draw is what they were given, read by figure_data."""
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,7 @@ def test_rows_stand_in_order_and_a_missing_one_is_left_out(axis):
     assert points[["y", "x", "x low"]].values.tolist() == [
         ["first", "1", "0.5"], ["first", "-2", "-2.5"], ["second", "4", ""]
     ]  # fmt: skip
+    assert points["series"].tolist() == ["here", "there", "there"], "not the first marks alone"
     low, high = axis.get_ylim()
     assert low > high, "the first row is on top"
     assert (
@@ -56,7 +57,9 @@ def test_rows_stand_in_order_and_a_missing_one_is_left_out(axis):
 
 def test_columns_and_curves(axis):
     plots.groups(axis, {"ww": {"here": A}, "ss": {"here": B, "there": 2.0}}, LOOKS)
-    assert drawn(axis)[["x", "y"]].values.tolist() == [["ww", "1"], ["ss", "-2"], ["ss", "2"]]
+    assert drawn(axis)[["x", "y", "series"]].values.tolist() == [
+        ["ww", "1", "here"], ["ss", "-2", "here"], ["ss", "2", "there"]
+    ]  # fmt: skip
     _, (other,) = plots.panels()
     plots.curve(other, [1, 2], [A, 5.0], LOOKS["here"], "line")
     found = drawn(other)
@@ -99,6 +102,12 @@ def test_a_table_says_intervals_as_prose_does():
     assert text.startswith("points, n = 5\n\n|")
     assert "+1.0 [+0.5,\N{NO-BREAK SPACE}+1.5]" in text and "–" in text
     assert "0.123" in tables.show(pd.DataFrame([{"v": 0.12345}]), floatfmt=".3f").data
+
+
+def test_several_tables_are_one_output():
+    first, second = (tables.show([{"what": name}], f"of {name}") for name in ("a", "b"))
+    found = tables.together(first, "Nothing else.", second).data
+    assert found == f"{first.data}\n\nNothing else.\n\n{second.data}"
 
 
 def test_a_page_keeps_what_it_collected(monkeypatch):

@@ -53,6 +53,13 @@ def show(lines, note="", digits=2, unit="", **options):
     return Markdown(f"{note}\n\n" * bool(note) + chapter.markdown(frame, **options))
 
 
+def together(*parts):
+    """Tables of `show` and sentences, one below the other, as one output of a cell."""
+    from IPython.display import Markdown
+
+    return Markdown("\n\n".join(part if isinstance(part, str) else part.data for part in parts))
+
+
 def glue(prefix, values, digits=2, unit=" points"):
     """Numbers for the prose, {name: value}, as <prefix>_<name>: an Interval as chapter.say writes
     it, anything else as it is.

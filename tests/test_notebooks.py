@@ -137,7 +137,7 @@ def test_tables_are_written_by_one_function_and_hold_no_signed_zero(path):
 
 
 def test_presets_belong_to_chapters():
-    presets = list((ROOT / "presets").glob("*/*.yaml"))
+    presets = [p for p in (ROOT / "presets").glob("*/*.yaml") if p.parent.name != "executors"]
     assert {preset.stem for preset in presets} <= {path.stem for path in NOTEBOOKS}
 
 

@@ -19,21 +19,23 @@ STRONG = np.array([-1, 0, 0, 1, -1, 0, 0, 1]) / 2
 MIXED = np.array([-1, 1, 1, -1, -1, 1, 1, -1]) / 4
 MIXED_NOT_STRONG = np.array([0, 1, 1, -2, 0, 1, 1, -2]) / 4
 EFFECTS = {"student's view": VIEW, "strong teachers": STRONG, "mixed teachers": MIXED}
-INFORMATION = ("kl", "mi", "official", "entropy")  # in nats; what begins otherwise is a share
+INFORMATION = ("kl", "mi", "entropy")  # in nats; what begins otherwise is a share
 
 
 def unit(metric: str) -> str:
-    """ "nats" or "points"."""
-    nats = metric.split()[0] in INFORMATION and "ece" not in metric
-    return "nats" if nats else "points"
+    """The unit in which a column is reported, nats or points, by the first word of its name."""
+    return "nats" if metric.split()[0] in INFORMATION else "points"
 
 
 def scale(metric: str) -> int:
+    """What a column is multiplied by to be in its `unit`."""
     return 1 if unit(metric) == "nats" else 100
 
 
 def by_trial(distilled: pd.DataFrame, values) -> np.ndarray:
-    """(seeds, 8 trials) of a column, or of a series that lines up with the table, in its unit."""
+    """(seeds, 8 trials) of a column, in its `unit`, or of a series that lines up with the table, as
+    it is.
+    """
     named = isinstance(values, str)
     column = distilled[values] if named else values
     wide = distilled.assign(value=column).pivot(
@@ -65,7 +67,9 @@ def within_seed(values: np.ndarray) -> np.ndarray:
 
 
 def group_intervals(table: pd.DataFrame, metric: str, groups: list[str]) -> dict:
-    """{value of `groups`, of several a tuple: interval over seeds of the trials' mean, points}."""
+    """{value of the column in `groups`, a tuple of several: interval of the mean of its trials, in
+    points}, the spread over seeds taken `within_seed`.
+    """
     wide = table.pivot_table(index="seed", columns=groups, values=metric) * 100
     columns = within_seed(wide.to_numpy()).T
     return {group: stats.mean_interval(column) for group, column in zip(wide, columns)}
@@ -78,8 +82,8 @@ def noise_floor(distilled: pd.DataFrame, metric: str, view: str) -> stats.NoiseF
 
 
 def correlate(runs: pd.DataFrame, metric: str, stratum=None, upward="accuracy"):
-    """Pearson correlation of two columns over the rows, seeds permuted as wholes; with a stratum,
-    inside it.
+    """Pearson correlation of two columns over the rows, each seed's mean taken out where there are
+    several; with a stratum, a column's name, the mean of each of its values inside the seed.
     """
     several = runs["seed"].nunique() > 1
     return stats.correlation(
@@ -98,8 +102,8 @@ def per_seed(runs: pd.DataFrame, metric: str) -> pd.Series:
 def alone(students: pd.DataFrame, metric: str) -> pd.Series:
     """Strong minus weak views for students without teachers."""
     part = students[students["teachers"] == "one-hot"]
-    wide = part.pivot(index="seed", columns="view", values=metric) * scale(metric)
-    return wide["Ss"] - wide["Sw"]
+    wide = part.pivot(index="seed", columns="view", values=metric)
+    return scale(metric) * (wide["Ss"] - wide["Sw"])
 
 
 def beyond_alone(students: pd.DataFrame, metric: str) -> stats.Interval:
@@ -164,7 +168,7 @@ def arm_minus(halved: pd.DataFrame, metric: str, other: str) -> pd.Series:
     return by_arm["halves"] - by_arm[other]
 
 
-def tested(differences, fixed=True) -> dict[str, str]:
+def tested(differences, fixed=True) -> dict:
     """Is a paired difference below zero? Its interval, how often it rose, and where that question
     was `fixed` the one-sided p of a sign test and of a paired t; d = mean / s.d. of the
     differences.
@@ -186,7 +190,9 @@ def tested(differences, fixed=True) -> dict[str, str]:
 
 
 def tail_effect(tail, imbalance, column, minuend, subtrahend, teachers, metric) -> pd.Series:
-    """minuend - subtrahend, two values of a column, at one imbalance, of students of `teachers`."""
+    """minuend - subtrahend, two values of a column, at one imbalance, for students of `teachers`,
+    a list; tail has `imbalance`, a text.
+    """
     part = tail[(tail["imbalance"] == imbalance) & (tail["teachers"].isin(teachers))]
     level = part.groupby(["seed", column])[metric].mean().unstack()
     return scale(metric) * (level[minuend] - level[subtrahend])
@@ -203,10 +209,26 @@ def invented_information(draws=20, images=10_000, classes=100) -> list[float]:
     return [metrics.official_mutual_information(*pair, classes) for pair in drawn]
 
 
-def unlike_itself(moving: pd.DataFrame, seeds: int) -> np.ndarray:
+def unlike_itself(moving: pd.DataFrame) -> pd.Series:
     """Percent of images on which a teacher in training mode disagrees with itself in evaluation
-    mode, by seed, mean over its views; rows of `outputs.batch_statistics`, seeds one after the
-    other.
+    mode, mean over a seed's teachers and both views; rows of `outputs.batch_statistics`.
     """
-    agreement = moving[["agreement weak", "agreement strong"]].to_numpy()
-    return 100 * (1 - agreement.reshape(seeds, -1).mean(1))
+    views = ["agreement weak", "agreement strong"]
+    agreement = {seed: part[views].to_numpy().mean() for seed, part in moving.groupby("seed")}
+    return 100 * (1 - pd.Series(agreement))
+
+
+def official_calibration(distilled: pd.DataFrame) -> stats.Interval:
+    """The effect of the student's view on the calibration error as the published code computes it:
+    10 bins without weights, on the student's own view of the training images.
+    """
+    official = trials.own(distilled, "official ece train")
+    return stats.contrast(100 * by_trial(distilled, official), VIEW)
+
+
+def best_epoch_promise(epochs: pd.DataFrame) -> pd.Series:
+    """Accuracy of the best epoch on the images that chose it, minus that on others; rows of
+    `outputs.best_epoch`, one for each seed.
+    """
+    epochs = epochs.set_index("seed")
+    return 100 * epochs["chosen, as reported"] - 100 * epochs["chosen, on other images"]

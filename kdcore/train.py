@@ -19,18 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from kdcore import losses, models, store
+from kdcore import chance, losses, models, store
 from kdcore.data import dealt, load
-from kdcore.data.views import (
-    BLOCK,
-    batch_view,
-    epoch_view,
-    large,
-    normalise,
-    permutation,
-    size,
-    still,
-)
+from kdcore.data.views import BLOCK, batch_view, epoch_view, large, normalise, size, still
 from kdcore.provenance import provenance
 from kdcore.spec import Inputs, Optim, Spec, reads_text
 
@@ -403,7 +394,7 @@ def fit(
                 )
             shared = block[0 if same else epoch - first]
             shared = shared[:, givers] if dealing else shared
-        order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
+        order = torch.from_numpy(chance.order(spec.order_seed, epoch, n)).to(where)
         total_loss, hits = (
             torch.zeros((), device=where),
             torch.zeros((), dtype=torch.int64, device=where),

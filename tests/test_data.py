@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kdcore import data
+from kdcore import chance, data
 from kdcore.spec import Data
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -207,7 +207,7 @@ def test_digits_keep_all_seventeen_levels_and_the_split_is_fixed():
     pairs = sorted(zip(back.tolist(), np.r_[d.train_y, d.test_y].tolist()))
     assert pairs == sorted(zip(original.data.tolist(), original.target.tolist()))
     assert (load("digits", seed=5).test_x == d.test_x).all()
-    assert data.permutation(data.DIGITS_SPLIT, 0, 1797)[:4].tolist() == GOLDEN_SPLIT
+    assert chance.permutation(chance.DIGITS_SPLIT, 0, 1797)[:4].tolist() == GOLDEN_SPLIT
 
 
 def test_spec_data_is_accepted_and_results_are_cached():
@@ -232,7 +232,7 @@ def test_draws_are_nested_seeded_and_reproducible():
     # another seed draws others (4 expected by chance)
     assert len(fingerprint(small.train_x) & fingerprint(other.train_x)) < 20
     whole = data._whole("fashion_mnist", "")
-    assert data.permutation(data.DRAW, 0, 10_000)[:5].tolist() == GOLDEN_DRAW
+    assert chance.permutation(chance.DRAW, 0, 10_000)[:5].tolist() == GOLDEN_DRAW
     assert (small.train_x[:5] == whole.train_x[GOLDEN_DRAW]).all() and (
         small.train_y[:5] == whole.train_y[GOLDEN_DRAW]
     ).all()
@@ -240,9 +240,9 @@ def test_draws_are_nested_seeded_and_reproducible():
 
 def test_permutation_is_one_and_its_streams_are_separate():
     for n in (1, 2, 1000):
-        assert sorted(data.permutation(data.DRAW, 3, n)) == list(range(n))
+        assert sorted(chance.permutation(chance.DRAW, 3, n)) == list(range(n))
     assert (
-        data.permutation(data.DRAW, 0, 1000) != data.permutation(data.DIGITS_SPLIT, 0, 1000)
+        chance.permutation(chance.DRAW, 0, 1000) != chance.permutation(chance.DIGITS_SPLIT, 0, 1000)
     ).any()
 
 
@@ -455,7 +455,7 @@ def test_fashion_mnist_full(folder):
         and (whole.train_y == y["train"]).all()
     )
     assert (
-        drawn.train_x == whole.train_x[data.permutation(data.DRAW, 1, 12)[:5]]
+        drawn.train_x == whole.train_x[chance.permutation(chance.DRAW, 1, 12)[:5]]
     ).all() and whole.classes == data.FASHION
 
 

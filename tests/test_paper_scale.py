@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdcore import data, losses, models
+from kdcore import chance, data, losses, models
 from kdcore import train as tr
 from kdcore.data import views
 from kdcore.spec import Data, Distill, Inputs, Optim, Spec, View
@@ -199,7 +199,7 @@ def test_one_epoch_of_a_resnet18_under_two_live_resnet50(folder, monkeypatch):
     monkeypatch.setattr(views, "LARGE", 0)
     monkeypatch.setattr(views, "at_224", lambda *a: made.append(a[5].tolist()) or original(*a))
     state, loss, _ = fit(student)
-    order = views.permutation(0, 0, 2)
+    order = chance.order(0, 0, 2)
     assert made == [order.tolist()]  # once: student and teachers share the tensor
 
     d, net = data.load(student.data), tr.network(student)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdcore import data
+from kdcore import chance, data
 from kdcore.data import text
 from kdcore.spec import Data
 
@@ -314,7 +314,7 @@ def test_ag_news(folder):
     # title, then description
     assert spell(train_x[0], known) == ["oil", "?", "?", "?", "?", "5", "?", "the", "bank"]
     assert spell(train_x[1], known) == ["chip", *"??", "chip", *"?????"]
-    order = data.permutation(data.TEST_ORDER, 0, 2)
+    order = chance.permutation(chance.TEST_ORDER, 0, 2)
     assert test_y.tolist() == np.array([1, 0])[order].tolist() and {
         tuple(spell(x, known)) for x in test_x
     } == {("?", "?", "the", "?"), ("oil", "vote")}
@@ -439,7 +439,7 @@ def test_load_and_check(name, folder):
         and d.classes == text.CLASSES[name]
         and d.mean == d.std == ()
     )
-    order = data.permutation(data.DRAW, 3, SIZES[name][0])
+    order = chance.permutation(chance.DRAW, 3, SIZES[name][0])
     assert (
         (d.train_x == whole[0][order]).all()
         and (d.train_y == whole[1][order]).all()

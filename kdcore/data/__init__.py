@@ -45,6 +45,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kdcore import chance
 from kdcore.data import own
 from kdcore.folders import named
 from kdcore.spec import shorten
@@ -140,20 +141,6 @@ FASHION_MNIST = {
     "test": "9a494dc49efeb996f4076c469b31cd058152067b1594ba6ab85dd739fce3775e",
 }
 
-# First key word of the Philox streams drawn here; above 2^31, so that no seed used elsewhere as a
-# first key word can coincide.
-DRAW, DIGITS_SPLIT, PAIRS, TAIL = (
-    0x6B64_6472_6177,
-    0x6B64_7370_6C74,
-    0x6B64_7061_6972,
-    0x6B64_7461_696C,
-)
-NOISE, NOISE_CLASS, TEST_ORDER, DEALT = (
-    0x6B64_6E6F_6973,
-    0x6B64_6E63_6C73,
-    0x6B64_7465_7874,
-    0x6B64_6465_616C,
-)
 PAIRED = 20  # side of each garment in a pair, pixels
 DIGITS_TEST = 500
 
@@ -315,20 +302,10 @@ def long_tail(n_max: int, classes: int, ratio: float) -> np.ndarray:
     return np.floor(n_max / ratio ** (np.arange(classes) / (classes - 1))).astype(np.int64)
 
 
-def permutation(purpose: int, seed: int, n: int) -> np.ndarray:
-    """An order of 0 ... n - 1: the ranks of n Philox words keyed by (purpose, seed). Raw words, so
-    no numpy version may map them otherwise.
-    """
-    return np.argsort(
-        np.random.Philox(key=np.array([purpose, seed], dtype=np.uint64)).random_raw(n),
-        kind="stable",
-    )
-
-
 @functools.lru_cache(maxsize=8)
 def _load(name, n_train, n_test, seed, imbalance, label_noise, label_seed, root, size, digest):
     whole = _whole(name, root, size, digest)
-    order = permutation(DRAW, seed, len(whole.train_y))
+    order = chance.permutation(chance.DRAW, seed, len(whole.train_y))
     if not imbalance >= 1:
         raise ValueError(
             f"imbalance = {imbalance} is not allowed: it is the largest class / the smallest "
@@ -345,7 +322,7 @@ def _load(name, n_train, n_test, seed, imbalance, label_noise, label_seed, root,
             kept[order[whole.train_y[order] == c][:count]] = True
         order = order[kept[order]]
         # the head of the old order is still balanced
-        order = order[permutation(TAIL, seed, len(order))]
+        order = order[chance.permutation(chance.TAIL, seed, len(order))]
     order = order[: _count("n_train", n_train, len(order), name)]
     n_test = _count("n_test", n_test, len(whole.test_y), name)
     true = whole.train_y[order]
@@ -368,10 +345,8 @@ def noisy(labels: np.ndarray, classes: int, share: float, seed: int) -> np.ndarr
         raise ValueError(
             f"label_noise = {share} is not allowed: it is a share of the training labels, 0 to 1."
         )
-    changed = permutation(NOISE, seed, len(labels))[: round(share * len(labels))]
-    step = 1 + np.random.Philox(key=np.array([NOISE_CLASS, seed], dtype=np.uint64)).random_raw(
-        len(labels)
-    ) % np.uint64(classes - 1)
+    changed = chance.permutation(chance.NOISE, seed, len(labels))[: round(share * len(labels))]
+    step = 1 + chance.stream(chance.NOISE_CLASS, seed, len(labels)) % np.uint64(classes - 1)
     labels = labels.copy()
     labels[changed] = (labels[changed] + step[changed].astype(np.int64)) % classes
     return labels
@@ -385,7 +360,8 @@ def dealt(labels: np.ndarray, how: str, seed: int) -> np.ndarray:
     each takes the next one's, so none takes its own, unless its class has no other. (n,) labels ->
     (n,) numbers of images, each once.
     """
-    order, givers = permutation(DEALT, seed, len(labels)), np.empty(len(labels), np.int64)
+    order = chance.permutation(chance.DEALT, seed, len(labels))
+    givers = np.empty(len(labels), np.int64)
     circles = (
         [order] if how == "across all" else [order[labels[order] == c] for c in np.unique(labels)]
     )
@@ -567,7 +543,7 @@ def _class_folders(root):
 
 def mixed(x, y):
     """Examples in one fixed order of their own."""
-    order = permutation(TEST_ORDER, 0, len(y))
+    order = chance.permutation(chance.TEST_ORDER, 0, len(y))
     return x[order], y[order]
 
 
@@ -585,7 +561,7 @@ def _digits():
     # 17 grey levels, 0 ... 16, spread over 0 ... 255
     x = np.rint(x * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     y = y.astype(np.int64)
-    order = permutation(DIGITS_SPLIT, 0, len(y))
+    order = chance.permutation(chance.DIGITS_SPLIT, 0, len(y))
     test, train = np.sort(order[:DIGITS_TEST]), np.sort(order[DIGITS_TEST:])
     return x[train], y[train], x[test], y[test]
 
@@ -630,12 +606,9 @@ def _pairs(part, count):
         ]
     )
     upper = np.arange(count) % len(y)
-    lower = np.random.Philox(key=np.array([PAIRS, part == "test"], dtype=np.uint64)).random_raw(
-        count
-    ) % np.uint64(len(y))
-    return np.concatenate([small[upper], small[lower.astype(np.int64)]], axis=1)[:, None], 10 * y[
-        upper
-    ] + y[lower.astype(np.int64)]
+    drawn = chance.stream(chance.PAIRS, int(part == "test"), count) % np.uint64(len(y))
+    lower = drawn.astype(np.int64)
+    return np.concatenate([small[upper], small[lower]], axis=1)[:, None], 10 * y[upper] + y[lower]
 
 
 def _folders(root):

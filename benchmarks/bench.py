@@ -30,11 +30,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdcore import models, train
-from kdcore.data import SCALE, Dataset, views
+from kdcore.data import SOURCES, Dataset, views
 from kdcore.spec import Data, Distill, Optim, Spec, View
 
 N, BATCH, CLASSES, SECONDS = 1024, 64, 100, 150
-MEAN, STD = SCALE["cifar100"]
+MEAN, STD = SOURCES["cifar100"].scale
 
 
 def mflop(net: torch.nn.Module) -> tuple[float, float]:

@@ -33,7 +33,7 @@ import torch
 from pytorch_grad_cam import GradCAM  # after kdcore: it imports torchvision
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from kdcore import models, train
+from kdcore import models, provenance, train
 from kdcore.data import SOURCES
 from kdcore.data.views import normalise
 from kdcore.metrics import saliency
@@ -109,7 +109,7 @@ def main() -> None:
         }
     )
     print(
-        f"\n{train.provenance()['cpu']}, torch {torch.__version__}, 1 thread, {ROUNDS} rounds, "
+        f"\n{provenance.stamp()['cpu']}, torch {torch.__version__}, 1 thread, {ROUNDS} rounds, "
         f"load {os.getloadavg()[0]:.1f}\n"
     )
     print(

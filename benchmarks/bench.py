@@ -29,7 +29,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdcore import models, train
+from kdcore import models, provenance, train
 from kdcore.data import SOURCES, Dataset, views
 from kdcore.spec import Data, Distill, Optim, Spec, View
 
@@ -254,7 +254,7 @@ def main() -> None:
     ):
         t = rounds(contestants, begin)
     print(
-        f"\n{train.provenance()['cpu']}, torch {torch.__version__}, 1 thread, {len(t['bare'])} "
+        f"\n{provenance.stamp()['cpu']}, torch {torch.__version__}, 1 thread, {len(t['bare'])} "
         f"rounds, load {os.getloadavg()[0]:.1f}\n"
     )
     print(

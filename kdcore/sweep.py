@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from kdcore import store
 from kdcore.executors import chosen
-from kdcore.folders import named
+from kdcore.folders import path_of
 from kdcore.spec import Spec
 from kdcore.workers import local_pool, unable, workers
 
@@ -77,7 +77,7 @@ def settings() -> dict[str, str]:
     """The KDCORE_* settings of this process, folders as absolute paths: a worker may run elsewhere,
     or have been started under others.
     """
-    named("KDCORE_STORE")
+    path_of("KDCORE_STORE")
     return {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")} | {
         "KDCORE_STORE": str(store.root().absolute())
     }
@@ -174,7 +174,7 @@ def signs_of_life(name: str):
             path.unlink(missing_ok=True)
 
 
-def described(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
     """An exception in words, with file and line: the innermost that do not belong to an installed
     library, else the innermost.
     """
@@ -196,7 +196,7 @@ def work(spec: Spec, then: Callable[[Spec], object] | None, order: Order):
             train(spec)
             return then(spec) if then else None
     except (Exception, SystemExit) as error:
-        return Failure(described(error))
+        return Failure(in_words(error))
 
 
 # ---------------------------------------------------------------------------------------- the sweep
@@ -255,9 +255,11 @@ def sweep(
         if name in asked or not store.folder("runs", name).is_dir()
     }
     if runs:
-        from kdcore.train import check
+        from kdcore.train import check_runs
 
-        check(list(runs.values()))  # before the first training, not when a student's turn comes
+        check_runs(
+            list(runs.values())
+        )  # before the first training, not when a student's turn comes
     # teachers that are not trained yet
     left = {name: {t for t in teachers[name] if t in runs} for name in runs}
     students = {name: [] for name in runs}

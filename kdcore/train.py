@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from kdcore import chance, losses, models, store
 from kdcore.data import dealt, load
 from kdcore.data.views import BLOCK, batch_view, epoch_view, large, normalise, size, still
-from kdcore.provenance import provenance
+from kdcore.provenance import stamp
 from kdcore.spec import Inputs, Optim, Spec, reads_text
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
@@ -105,10 +105,11 @@ def beside(spec: Spec) -> bool:
     return spec.distill is not None and (spec.distill.teacher_mode == "train" or too_large)
 
 
-def check(specs) -> None:
+def check_runs(specs) -> None:
     """ValueError in one sentence where a run of these specs, or of their teachers, cannot begin: a
-    network that cannot be built or does not read its inputs (kdcore.models.check), a batch larger
-    than the data, teachers of other classes. Nothing is trained: call it before the first run.
+    network that cannot be built or does not read its inputs (kdcore.models.check_network), a batch
+    larger than the data, teachers of other classes. Nothing is trained: call it before the first
+    run.
     """
     visited, checked = set(), set()
 
@@ -135,7 +136,7 @@ def check(specs) -> None:
 
 
 def can_begin(spec: Spec) -> None:
-    """What `check` asks of one spec."""
+    """What `check_runs` asks of one spec."""
     data, text = load(spec.data), reads_text(spec.model)
     if (data.train_x.ndim == 2) != text:
         raise ValueError(
@@ -167,7 +168,7 @@ def can_begin(spec: Spec) -> None:
             )
     if spec.teachers and spec.distill.dealt != "own" and beside(spec):
         raise ValueError(NOT_DEALT.format(spec.distill.dealt))
-    models.check(
+    models.check_network(
         spec.model,
         len(data.mean),
         len(data.classes),
@@ -518,10 +519,10 @@ def train(spec: Spec) -> Run:
             )
 
     def make():
-        check([spec])
+        check_runs([spec])
         for teacher in spec.teachers:
             train(teacher)
-        begin, by, snapshot = time.monotonic(), provenance(), store.get("unfinished", spec.hash)
+        begin, by, snapshot = time.monotonic(), stamp(), store.get("unfinished", spec.hash)
         state, loss, online = fit(spec, snapshot=snapshot, save=save)
         seconds = time.monotonic() - begin + (snapshot.meta["seconds"] if snapshot else 0.0)
         arrays = {
@@ -574,7 +575,7 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
         return {"logits": values}, {
             "model": spec.hash,
             "inputs": inputs.model_dump(mode="json"),
-            **provenance(),
+            **stamp(),
         }
 
     made = []

@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
     (root / "ImageNet_LT_test.txt").write_text(
         "".join(f"val/{name}/{name}_0.JPEG {c}\n" for c, name in enumerate(CLASSES))
     )
-    for cache in (views.images, views.kept, views.latest, tr.frozen):
+    for cache in (views.on_device, views.kept, views.latest, tr.frozen):
         cache.cache_clear()
     torch.set_num_threads(1)
     return root

@@ -296,7 +296,9 @@ def test_extra_of_the_notebooks_has_what_they_import():
         for path in [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "kdcore").rglob("*.py")]
     )
     imported = set(
-        re.findall(r'(?m)^\s*"?(?:from|import) ([A-Za-z_]\w*)[\w.]*(?: import| as|\\n|",?$|$)', text)
+        re.findall(
+            r'(?m)^\s*"?(?:from|import) ([A-Za-z_]\w*)[\w.]*(?: import| as|\\n|",?$|$)', text
+        )
     )
     assert imported - provided - set(sys.stdlib_module_names) <= {"IPython", "kdcore", "__future__"}
 

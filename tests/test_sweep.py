@@ -425,7 +425,7 @@ def test_the_place_of_a_fault_inside_a_library_is_the_line_that_called_it():
     try:
         json.loads("{")
     except ValueError as error:
-        assert sw.described(error).endswith(
+        assert sw.in_words(error).endswith(
             "in test_the_place_of_a_fault_inside_a_library_is_the_line_that_called_it)"
         )
 

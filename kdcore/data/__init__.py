@@ -43,7 +43,7 @@ import numpy as np
 from kdcore import chance
 from kdcore.data import own
 from kdcore.data.sources import SOURCES, complete
-from kdcore.folders import named
+from kdcore.folders import path_of
 from kdcore.spec import shorten
 
 NAMES = tuple(SOURCES)
@@ -94,7 +94,7 @@ def identity(name: str, size: int | None = None) -> dict:
     return {
         "name": name,
         "size": (size or 32) if name.startswith("folder:") else None,
-        "digest": own.digest(name, named("KDCORE_DATA")),
+        "digest": own.digest(name, path_of("KDCORE_DATA")),
     }
 
 
@@ -102,7 +102,7 @@ def check(name: str) -> None:
     """Raise ValueError in one sentence if `name` is unknown or its files are absent. Looks at file
     names only; imports nothing heavy.
     """
-    root = named("KDCORE_DATA")
+    root = path_of("KDCORE_DATA")
     if own.is_own(known(name)):
         own.parts(name, root)
         return
@@ -148,7 +148,7 @@ def load(data) -> Dataset:
     are.
     """
     check(data.name)
-    root = named("KDCORE_DATA")
+    root = path_of("KDCORE_DATA")
     if own.is_own(data.name) and (found := own.digest(data.name, root)) != data.digest:
         raise ValueError(
             f"Data set {data.name!r} in KDCORE_DATA = {root} is not the one that this run was "
@@ -175,7 +175,7 @@ def available(data) -> tuple[int, int]:
     """
     counts = SOURCES[data.name].counts if data.name in SOURCES else None
     if data.imbalance == 1 and (counts or own.is_own(data.name)):
-        n_train, n_test = counts[:2] if counts else own.counts(data.name, named("KDCORE_DATA"))
+        n_train, n_test = counts[:2] if counts else own.counts(data.name, path_of("KDCORE_DATA"))
         return _count("n_train", data.n_train, n_train, data.name), _count(
             "n_test", data.n_test, n_test, data.name
         )
@@ -305,6 +305,6 @@ def picture(x):
 
     if isinstance(x, np.ndarray):
         return Image.fromarray(x[0] if len(x) == 1 else x.transpose(1, 2, 0))
-    path = Path(named("KDCORE_DATA")) / "imagenet" / x
+    path = Path(path_of("KDCORE_DATA")) / "imagenet" / x
     # ValueError: absent, truncated, or no picture
     return own.opened(path, "ImageNet").convert("RGB")

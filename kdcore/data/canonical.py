@@ -18,7 +18,7 @@ def ordered(x, y):
     return x[order], y[order]
 
 
-def mixed(x, y):
+def shuffled(x, y):
     """Examples in one fixed order of their own, in which classes do not follow one another."""
     order = chance.permutation(chance.TEST_ORDER, 0, len(y))
     return x[order], y[order]

@@ -23,7 +23,7 @@ import numpy as np
 
 from kdcore import chance
 from kdcore.data import own, text
-from kdcore.data.canonical import genuine, mixed, ordered, undamaged
+from kdcore.data.canonical import genuine, ordered, shuffled, undamaged
 
 EMBEDDED = Path(__file__).parents[1] / "datasets" / "fashion_mnist"
 DIGITS_TEST = 500
@@ -389,7 +389,7 @@ def complete(name: str, root: str, size: int | None, digest: str):
             f"Data set {name!r} in KDCORE_DATA = {root} was changed while it was read: start again."
         )
     if not row or row.mixed:
-        arrays = [*arrays[:2], *mixed(*arrays[2:])]
+        arrays = [*arrays[:2], *shuffled(*arrays[2:])]
     return arrays, classes, scale
 
 

@@ -123,7 +123,7 @@ def large(data: Data, split: str, view: View) -> bool:
 
 
 @lru_cache(maxsize=4)
-def images(data: Data, split: str, device: str) -> Tensor:
+def on_device(data: Data, split: str, device: str) -> Tensor:
     """The split's images on the device, uint8 (n, C, H, W)."""
     return torch.tensor(pixels(data, split), device=device)
 
@@ -134,7 +134,7 @@ def several(
     """The view in several epochs, uint8 (epochs, n, C, H, W), in one go: the more images share a
     call, the faster.
     """
-    x = images(data, split, device)
+    x = on_device(data, split, device)
     u = np.concatenate(
         [chance.uniforms(chance.VIEWS, aug_seed, e, len(x), COLUMNS) for e in epochs]
     )
@@ -161,13 +161,13 @@ def epoch_view(
             device,
         )
     if view.name == "clean" and view.part == "whole":
-        return images(data, split, device)
-    if images(data, split, device).ndim == 2:
+        return on_device(data, split, device)
+    if on_device(data, split, device).ndim == 2:
         raise ValueError(
             f"{data.name} is text: the only view of it is 'clean', whole; {view.name!r}, "
             f"{view.part} is for images."
         )
-    if images(data, split, device).numel() > 2**20:
+    if on_device(data, split, device).numel() > 2**20:
         return several(data, split, view, aug_seed, range(epoch, epoch + 1), device)[0]
     first = epoch - epoch % BLOCK
     return kept(data, split, view, aug_seed, range(first, first + BLOCK), device)[epoch - first]

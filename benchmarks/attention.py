@@ -33,13 +33,13 @@ import torch
 from pytorch_grad_cam import GradCAM  # after kdcore: it imports torchvision
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from kdcore import models, train
-from kdcore.data import SCALE
+from kdcore import models, provenance, train
+from kdcore.data import SOURCES
 from kdcore.data.views import normalise
 from kdcore.metrics import saliency
 
 N, BATCH, CLASSES, SIZE, THRESHOLD, ROUNDS = 10_000, 128, 10, (28, 28), 0.4, 5
-MEAN, STD = SCALE["fashion_mnist"]
+MEAN, STD = SOURCES["fashion_mnist"].scale
 
 
 def batches(x: torch.Tensor, y: torch.Tensor):
@@ -109,7 +109,7 @@ def main() -> None:
         }
     )
     print(
-        f"\n{train.provenance()['cpu']}, torch {torch.__version__}, 1 thread, {ROUNDS} rounds, "
+        f"\n{provenance.stamp()['cpu']}, torch {torch.__version__}, 1 thread, {ROUNDS} rounds, "
         f"load {os.getloadavg()[0]:.1f}\n"
     )
     print(

@@ -29,12 +29,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdcore import models, train
-from kdcore.data import SCALE, Dataset, views
+from kdcore import models, provenance, train
+from kdcore.data import SOURCES, Dataset, views
 from kdcore.spec import Data, Distill, Optim, Spec, View
 
 N, BATCH, CLASSES, SECONDS = 1024, 64, 100, 150
-MEAN, STD = SCALE["cifar100"]
+MEAN, STD = SOURCES["cifar100"].scale
 
 
 def mflop(net: torch.nn.Module) -> tuple[float, float]:
@@ -254,7 +254,7 @@ def main() -> None:
     ):
         t = rounds(contestants, begin)
     print(
-        f"\n{train.provenance()['cpu']}, torch {torch.__version__}, 1 thread, {len(t['bare'])} "
+        f"\n{provenance.stamp()['cpu']}, torch {torch.__version__}, 1 thread, {len(t['bare'])} "
         f"rounds, load {os.getloadavg()[0]:.1f}\n"
     )
     print(

@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from kdcore import store
-from kdcore.folders import named
+from kdcore.folders import path_of
 
 PACKAGES = {"slurm": "submitit", "dask": "distributed"}
 SHORTEST = 15  # minutes: submitit counts a job of ten or less as timed out when Slurm warns it
@@ -31,7 +31,7 @@ def chosen():
     """The executor that KDCORE_EXECUTOR names, the same for the whole process; None for local
     processes. ValueError in one sentence where the file, its engine or a setting is not usable.
     """
-    path = named("KDCORE_EXECUTOR")
+    path = path_of("KDCORE_EXECUTOR")
     return (
         made(path, Path(path).stat().st_mtime_ns if Path(path).is_file() else 0) if path else None
     )

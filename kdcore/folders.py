@@ -8,7 +8,7 @@ from pathlib import Path
 VARIABLES = ("KDCORE_STORE", "KDCORE_DATA", "KDCORE_PUBLISH", "KDCORE_RESULTS", "KDCORE_EXECUTOR")
 
 
-def named(variable: str) -> str:
+def path_of(variable: str) -> str:
     """The absolute path that one of VARIABLES names; "" where it is empty or not set.
 
     `~` is the home folder. A relative path begins where the command was given, also in a notebook,

@@ -386,7 +386,7 @@ def build(
 
 
 @lru_cache(maxsize=256)
-def check(
+def check_network(
     name: str, in_chans: int, num_classes: int, size: tuple[int, ...], pretrained: bool = False
 ) -> None:
     """ValueError in one sentence where such a network cannot be built, is too large, or does not

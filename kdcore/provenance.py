@@ -1,4 +1,4 @@
-"""What made a number: `provenance()` is kept with every run, with logits and with rows. Imports
+"""What made a number: `stamp()` is kept with every run, with logits and with rows. Imports
 nothing slow before it is asked.
 """
 
@@ -23,7 +23,7 @@ REDIRECTS = (
 )
 
 
-def declared() -> str | None:
+def declared_version() -> str | None:
     """The version in the pyproject.toml beside the package; None where there is none, or that of
     another project.
     """
@@ -45,7 +45,7 @@ def version() -> str | None:
         for d in importlib.metadata.distributions(name="kdcore")
         if Path(d.locate_file(PACKAGE.name)).resolve() == PACKAGE
     )
-    return declared() or next(installed, None)
+    return declared_version() or next(installed, None)
 
 
 @lru_cache(maxsize=8)
@@ -66,7 +66,7 @@ def commit(folder: str | Path = PACKAGE.parent) -> str:
         return run.stdout.strip() if run.returncode == 0 else None
 
     try:
-        if Path(folder).resolve() == PACKAGE.parent and declared():
+        if Path(folder).resolve() == PACKAGE.parent and declared_version():
             top, tracked = (
                 git("rev-parse", "--show-toplevel"),
                 git("ls-files", "--error-unmatch", str(PACKAGE / "__init__.py")),
@@ -114,6 +114,6 @@ def machine() -> dict:
     }
 
 
-def provenance() -> dict:
+def stamp() -> dict:
     """When, and by what, a number is being made."""
     return {"date": date.today().isoformat(), **machine()}

@@ -20,7 +20,7 @@ import pandas as pd
 from filelock import FileLock
 
 from kdcore import store
-from kdcore.folders import named
+from kdcore.folders import path_of
 from kdcore.spec import Plain, Spec
 from kdcore.sweep import sweep
 
@@ -30,16 +30,16 @@ NOT_FINITE = ("nan", "inf", "-inf")  # JSON has no such numbers: they are writte
 # --------------------------------------------------------------------------- what a row is and says
 
 
-def plain(value):
+def as_json(value):
     """What JSON can hold of an argument or a measured value: numpy and torch become Python numbers
     and lists, specs and views their fields.
     """
     if isinstance(value, Plain):
         return value.model_dump(mode="json", exclude_defaults=True)
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: as_json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [as_json(v) for v in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 
@@ -54,7 +54,7 @@ def row_key(measurement: Callable, spec: Spec, arguments: dict) -> str:
     """SHA-256 of the measurement's name and version, the spec's hash and the arguments: a row's
     name among results and in the store.
     """
-    return key_of(measurement.__name__, measurement.version, spec.hash, plain(arguments))
+    return key_of(measurement.__name__, measurement.version, spec.hash, as_json(arguments))
 
 
 def encoded(name: str, values: dict) -> dict:
@@ -82,7 +82,7 @@ def encoded(name: str, values: dict) -> dict:
             f"the measurement {name} returned {type(values).__name__}: it must return a dict of "
             "named numbers"
         )
-    values = {str(k): one(k, plain(v)) for k, v in values.items()}
+    values = {str(k): one(k, as_json(v)) for k, v in values.items()}
     return {k: None if v == "nan" else v for k, v in values.items()}
 
 
@@ -107,7 +107,7 @@ def committed_folder() -> Path | None:
     """KDCORE_RESULTS, or book/results of the checkout; None where that is empty, or there is no
     checkout. ValueError where it names no folder.
     """
-    setting = named("KDCORE_RESULTS")
+    setting = path_of("KDCORE_RESULTS")
     path = Path(setting) if setting else Path(__file__).parents[1] / "book" / "results"
     if setting and not path.is_dir():
         raise ValueError(
@@ -195,7 +195,7 @@ def measured(measurement: Callable, arguments: dict, spec: Spec) -> dict:
             "key": key,
             "measurement": measurement.__name__,
             "version": measurement.version,
-            "arguments": plain(arguments),
+            "arguments": as_json(arguments),
             "spec": spec.hash,
             "values": values,
             "provenance": {**trained, "seconds": seconds},
@@ -208,7 +208,7 @@ class NotPublished(RuntimeError):
     """A row would have to be trained or measured, and KDCORE_TRAIN = 0 forbids it."""
 
 
-def table(specs: list[Spec], rows: list[dict]) -> pd.DataFrame:
+def table_of(specs: list[Spec], rows: list[dict]) -> pd.DataFrame:
     """A row for each spec: the measurement's values, `spec` (hash) and `provenance` (dict)."""
     return pd.DataFrame(
         [
@@ -234,7 +234,7 @@ def collect(
     With KDCORE_TRAIN=0 nothing is trained or measured: NotPublished where a row is missing.
     """
     specs = list(specs)
-    if named("KDCORE_PUBLISH"):
+    if path_of("KDCORE_PUBLISH"):
         check_writable(published_file(measurement))
     known = committed(measurement)
     keys = {s: row_key(measurement, s, arguments) for s in specs}
@@ -265,12 +265,12 @@ def collect(
         rows |= zip(
             rest, sweep(rest, executor, partial(measured, measurement, arguments), progress)
         )
-    if named("KDCORE_PUBLISH"):
-        publish(measurement, [rows[s] for s in specs])
-    return table(specs, [rows[s] for s in specs])
+    if path_of("KDCORE_PUBLISH"):
+        publish_rows(measurement, [rows[s] for s in specs])
+    return table_of(specs, [rows[s] for s in specs])
 
 
-def unwritable(folder: Path, error: OSError) -> store.StoreError:
+def cannot_publish(folder: Path, error: OSError) -> store.StoreError:
     """What to say where results cannot be written."""
     return store.StoreError(
         f"KDCORE_PUBLISH = {folder} cannot be written ({error}): name a folder that can"
@@ -279,7 +279,7 @@ def unwritable(folder: Path, error: OSError) -> store.StoreError:
 
 def published_file(measurement: Callable) -> Path:
     """Where the rows of a measurement are published."""
-    return Path(named("KDCORE_PUBLISH")) / f"{measurement.__name__}.jsonl"
+    return Path(path_of("KDCORE_PUBLISH")) / f"{measurement.__name__}.jsonl"
 
 
 def check_writable(path: Path) -> None:
@@ -293,7 +293,7 @@ def check_writable(path: Path) -> None:
         if os.path.lexists(path):
             path.open("rb").close()
     except OSError as error:
-        raise unwritable(path.parent, error) from error
+        raise cannot_publish(path.parent, error) from error
 
 
 def stored(measurement: Callable, specs, **arguments) -> pd.DataFrame | None:
@@ -304,10 +304,10 @@ def stored(measurement: Callable, specs, **arguments) -> pd.DataFrame | None:
     keys = [row_key(measurement, s, arguments) for s in specs]
     if not all(key in known for key in keys):
         return None
-    return table(specs, [known[k] for k in keys])
+    return table_of(specs, [known[k] for k in keys])
 
 
-def publish(measurement: Callable, rows: list[dict]) -> Path:
+def publish_rows(measurement: Callable, rows: list[dict]) -> Path:
     """Adds rows to KDCORE_PUBLISH/<measurement>.jsonl, one JSON object a line with its own
     checksum; a row of the same key is replaced.
 
@@ -333,5 +333,5 @@ def publish(measurement: Callable, rows: list[dict]) -> Path:
             if content != before:
                 store.replace(path, content)
     except OSError as error:
-        raise unwritable(path.parent, error) from error
+        raise cannot_publish(path.parent, error) from error
     return path

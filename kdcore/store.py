@@ -28,7 +28,7 @@ from platformdirs import user_cache_dir
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from kdcore.folders import named
+from kdcore.folders import path_of
 from kdcore.spec import Inputs, Spec
 
 FILES = ("arrays.safetensors", "meta.json")
@@ -50,7 +50,7 @@ class StoreError(RuntimeError):
 
 def root() -> Path:
     """KDCORE_STORE, or the user's cache folder."""
-    return Path(named("KDCORE_STORE") or user_cache_dir("kdcore"))
+    return Path(path_of("KDCORE_STORE") or user_cache_dir("kdcore"))
 
 
 def folder(kind: str, key: str) -> Path:
@@ -72,7 +72,7 @@ def checksums(place: Path) -> str:
     return "".join(lines)
 
 
-def identity(kind: str, key: str, arrays) -> dict:
+def label(kind: str, key: str, arrays) -> dict:
     """What an entry says of itself, in meta.json under "entry"."""
     return {"kind": kind, "key": key, "arrays": sorted(arrays)}
 
@@ -89,7 +89,7 @@ def unsigned(kind: str, entry: Entry) -> dict:
         key, arrays = entry.meta["key"], set()
     else:
         raise ValueError("it does not say what it is")
-    return identity(kind, key, {*entry.arrays, *arrays})
+    return label(kind, key, {*entry.arrays, *arrays})
 
 
 def look(kind: str, key: str) -> tuple[Entry | None, str]:
@@ -187,7 +187,7 @@ def put(kind: str, key: str, arrays: dict[str, np.ndarray], meta: dict) -> None:
         temporary.mkdir(parents=True)
         save_file({k: np.asarray(v, order="C") for k, v in arrays.items()}, temporary / FILES[0])
         (temporary / FILES[1]).write_text(
-            json.dumps({**meta, "entry": identity(kind, key, arrays)}, indent=1, sort_keys=True)
+            json.dumps({**meta, "entry": label(kind, key, arrays)}, indent=1, sort_keys=True)
         )
         # safetensors lets nobody else read
         shutil.copymode(temporary / FILES[1], temporary / FILES[0])

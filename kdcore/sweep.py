@@ -1,17 +1,14 @@
 """sweep(specs): trains what is not stored yet, teachers first, one single-threaded process per
 core.
 
-Any executor with `submit` will do: the default is local processes; submitit.AutoExecutor is a Slurm
-cluster. Workers and caller need nothing in common but the run store: every job carries the caller's
-KDCORE_* settings and takes one thread.
+Any executor with `submit` will do: the default is local processes (kdcore.workers);
+submitit.AutoExecutor is a Slurm cluster. Workers and caller need nothing in common but the run
+store: every job carries the caller's KDCORE_* settings and takes one thread.
 """
 
 import math
 import multiprocessing
 import os
-import pickle
-import re
-import signal
 import sys
 import sysconfig
 import threading
@@ -26,217 +23,33 @@ from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
     ProcessPoolExecutor,
-    ThreadPoolExecutor,
     wait,
 )
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import lru_cache
-from multiprocessing import connection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
 from kdcore import store
 from kdcore.executors import chosen
-from kdcore.folders import named
+from kdcore.folders import path_of
 from kdcore.spec import Spec
+from kdcore.workers import local_pool, unable, workers
 
 BEAT = 2.0  # seconds between two signs of life of a job
 # seconds without any, after which an outside executor whose jobs had begun counts as gone
 SILENCE = 120.0
 SHUT = 10.0  # the same, where the executor says that it has been shut down
-NEVER = (
-    86_400.0  # seconds for which jobs of which none has begun are waited for: clusters have queues
-)
+# seconds for which jobs of which none has begun are waited for: clusters have queues
+NEVER = 86_400.0
 SHOWN = 20  # runs that failed, in the text of a SweepError
 THIS = uuid.uuid4().hex  # with the process id: this process, among those of all machines
 
 
 class SweepError(RuntimeError):
     """Some runs failed, or none can be trained. What is finished is stored."""
-
-
-# --------------------------------------------------------------------------------- how many workers
-
-
-def quota(proc: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float:
-    """Cores that the control groups of this process allow, inf without a limit: the smallest quota
-    from its own group up to the root.
-
-    Version 2 has it in cpu.max ("150000 100000" is 1.5 cores), version 1 in cpu.cfs_quota_us and
-    cpu.cfs_period_us. In a container the group's path may be that of the host: what does not exist
-    is passed over, and the root, which is then the container's own group, is read.
-    """
-    smallest = math.inf
-    with suppress(OSError):
-        for line in proc.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers and "cpu" not in controllers.split(","):
-                continue
-            group = PurePosixPath(path.lstrip("/"))
-            for top in (
-                (mount / controllers, mount / "cpu") if controllers else (mount, mount / "unified")
-            ):
-                for place in (top / g for g in (group, *group.parents)):
-                    with suppress(OSError, ValueError, ZeroDivisionError):
-                        names = (
-                            ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-                            if controllers
-                            else ("cpu.max",)
-                        )
-                        most, period = " ".join(
-                            (place / name).read_text() for name in names
-                        ).split()
-                        if most not in ("max", "-1"):
-                            smallest = min(smallest, int(most) / int(period))
-    return smallest
-
-
-def workers() -> int:
-    """How many local processes train side by side: KDCORE_WORKERS, else one per core that affinity
-    and control group leave to this process.
-
-    ValueError where KDCORE_WORKERS is no whole number from 1 to 1000.
-    """
-    if setting := os.environ.get("KDCORE_WORKERS", "").strip():
-        if not re.fullmatch(r"1000|[1-9][0-9]{0,2}", setting):
-            raise ValueError(
-                f"KDCORE_WORKERS = {setting!r}: must be a whole number from 1 to 1000, or not "
-                "set: one process per core."
-            )
-        return int(setting)
-    if hasattr(os, "process_cpu_count"):  # Python 3.13
-        cores = os.process_cpu_count()
-    else:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # 1.5 cores are used up by two processes, not by one
-    return max(1, math.ceil(min(cores or 1, quota())))
-
-
-# ---------------------------------------------------------------------------------- local processes
-
-
-def start_worker() -> None:
-    """A worker ends when its caller ends, however that does: else it would go on training for
-    nobody.
-    """
-    caller = multiprocessing.parent_process().sentinel
-    threading.Thread(target=lambda: (connection.wait([caller]), os._exit(1)), daemon=True).start()
-
-
-class Processes:
-    """`submit` as executors have it. Each process is a pool of its own: one that is killed takes
-    its own job with it and nothing else, and the next job gets a new one. Give it at most
-    `workers()` jobs at a time.
-    """
-
-    def __init__(self):
-        # before the fork server starts, which imports torch once for all of them
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["kdcore.measure.outputs"])
-        self.used = []  # (pool of one process, its latest job)
-
-    def submit(self, function, *arguments):
-        """A concurrent.futures.Future. OSError where the system gives no further process."""
-        for free in [(pool, job) for pool, job in self.used if job.done()]:
-            self.used.remove(free)
-            with suppress(BrokenExecutor):
-                self.used.append((free[0], free[0].submit(function, *arguments)))
-                return self.used[-1][1]
-        pool = ProcessPoolExecutor(1, mp_context=self.context, initializer=start_worker)
-        self.used.append((pool, pool.submit(function, *arguments)))
-        return self.used[-1][1]
-
-    def how_it_ended(self, job) -> str:
-        """Of a job whose process is gone: "SIGKILL", "SIGSEGV", "exit code 1", as the system said
-        it.
-        """
-        pool = next(pool for pool, latest in self.used if latest is job)
-        process = next(iter(pool._processes.values()))
-        pool.shutdown()  # which collects the exit code
-        return (
-            signal.Signals(-process.exitcode).name
-            if process.exitcode < 0
-            else f"exit code {process.exitcode}"
-        )
-
-    def interrupt(self):
-        """Ends the work now, not after the queue."""
-        for pool, _ in self.used:
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def close(self):
-        """Waits for all processes to end, side by side."""
-        if self.used:
-            with ThreadPoolExecutor(len(self.used)) as side_by_side:
-                list(side_by_side.map(lambda entry: entry[0].shutdown(), self.used))
-
-
-@contextmanager
-def local_pool():
-    """Local processes with `submit`; none is left at the end, whatever the end."""
-    pool = Processes()
-    try:
-        yield pool
-    except BaseException:
-        pool.interrupt()
-        raise
-    else:
-        pool.close()
-
-
-def unreadable(pickled: bytes) -> str | None:
-    """In a worker: why it cannot read what will be asked of it, None where it can."""
-    try:
-        pickle.loads(pickled)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def check_processes(pool, then: Callable | None) -> None:
-    """SweepError in a sentence that says what to do where processes cannot start or cannot read
-    `then`; before anything is trained.
-    """
-    cure = (
-        "write it at the top level of a file of its own (a .py file beside the notebook or "
-        "script), import it from there, and give its "
-        "arguments as keywords of results.collect or by functools.partial."
-    )
-    try:
-        pickled = pickle.dumps(then)
-    except Exception as error:
-        raise SweepError(
-            f"Nothing was trained: the measurement cannot be sent to worker processes ({error}): "
-            f"{cure}"
-        ) from None
-    try:
-        try:
-            reason = pool.submit(unreadable, pickled).result()
-        except BrokenExecutor:  # killed by chance, or every one will be
-            reason = pool.submit(unreadable, pickled).result()
-    except BrokenExecutor:
-        raise SweepError(
-            "Nothing was trained: the worker processes end as soon as they start. They import the "
-            "script that calls sweep or "
-            'results.collect, so the script must call it under `if __name__ == "__main__":`; and '
-            "there must be memory for them."
-        ) from None
-    except OSError as error:
-        raise SweepError(
-            f"Nothing was trained: no worker process can be started ({error}): close other "
-            "programs, raise the limits on processes "
-            f"and open files, or pass an executor, e.g. concurrent.futures.ThreadPoolExecutor(1)."
-        ) from None
-    if reason:
-        raise SweepError(
-            f"Nothing was trained: the worker processes do not find the measurement ({reason}). "
-            "What is defined in a notebook or "
-            f"under the main guard of a script exists there only: {cure}"
-        )
 
 
 # ------------------------------------------------------------------------------------ what a job is
@@ -264,16 +77,15 @@ def settings() -> dict[str, str]:
     """The KDCORE_* settings of this process, folders as absolute paths: a worker may run elsewhere,
     or have been started under others.
     """
-    named("KDCORE_STORE")
+    path_of("KDCORE_STORE")
     return {k: v for k, v in os.environ.items() if k.startswith("KDCORE_")} | {
         "KDCORE_STORE": str(store.root().absolute())
     }
 
 
 _turn = threading.Condition()
-_running: list[
-    dict[str, str]
-] = []  # settings of the jobs that this process is doing: more than one where workers are threads
+# settings of the jobs that this process is doing: more than one where workers are threads
+_running: list[dict[str, str]] = []
 _restore = ExitStack()
 
 
@@ -362,7 +174,7 @@ def signs_of_life(name: str):
             path.unlink(missing_ok=True)
 
 
-def described(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
     """An exception in words, with file and line: the innermost that do not belong to an installed
     library, else the innermost.
     """
@@ -384,7 +196,7 @@ def work(spec: Spec, then: Callable[[Spec], object] | None, order: Order):
             train(spec)
             return then(spec) if then else None
     except (Exception, SystemExit) as error:
-        return Failure(described(error))
+        return Failure(in_words(error))
 
 
 # ---------------------------------------------------------------------------------------- the sweep
@@ -443,9 +255,11 @@ def sweep(
         if name in asked or not store.folder("runs", name).is_dir()
     }
     if runs:
-        from kdcore.train import check
+        from kdcore.train import check_runs
 
-        check(list(runs.values()))  # before the first training, not when a student's turn comes
+        check_runs(
+            list(runs.values())
+        )  # before the first training, not when a student's turn comes
     # teachers that are not trained yet
     left = {name: {t for t in teachers[name] if t in runs} for name in runs}
     students = {name: [] for name in runs}
@@ -495,7 +309,8 @@ def sweep(
         ) as bar,
     ):
         if runs and (executor is None or isinstance(executor, ProcessPoolExecutor)):
-            check_processes(pool, then)
+            if reason := unable(pool, then):
+                raise SweepError(f"Nothing was trained: {reason}")
         while ready or jobs or suspects:
             bar.set_postfix_str(f"{len(done) + len(failed)} of {len(cost)} runs")
             while ready and len(jobs) < limit:

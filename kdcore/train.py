@@ -6,11 +6,16 @@ Everything else is measured afterwards on the same fixed views for every model. 
 on an epoch's view are computed once, in blocks of `BLOCK` epochs, and shared by all students,
 losses and temperatures that name the same view. Where a block of images or of logits would be too
 large to keep, teachers run beside the student instead.
+
+Training and logits share this file because each needs the other: a student's training asks for its
+teachers' logits, and logits ask for a trained network.
 """
 
 import math
 import time
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,19 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from kdcore import losses, models, store
+from kdcore import chance, losses, models, store
 from kdcore.data import dealt, load
-from kdcore.data.views import (
-    BLOCK,
-    batch_view,
-    epoch_view,
-    large,
-    normalise,
-    permutation,
-    size,
-    still,
-)
-from kdcore.provenance import provenance
+from kdcore.data.views import BLOCK, batch_view, epoch_view, large, normalise, size, still
+from kdcore.provenance import stamp
 from kdcore.spec import Inputs, Optim, Spec, reads_text
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
@@ -109,10 +105,11 @@ def beside(spec: Spec) -> bool:
     return spec.distill is not None and (spec.distill.teacher_mode == "train" or too_large)
 
 
-def check(specs) -> None:
+def check_runs(specs) -> None:
     """ValueError in one sentence where a run of these specs, or of their teachers, cannot begin: a
-    network that cannot be built or does not read its inputs (kdcore.models.check), a batch larger
-    than the data, teachers of other classes. Nothing is trained: call it before the first run.
+    network that cannot be built or does not read its inputs (kdcore.models.check_network), a batch
+    larger than the data, teachers of other classes. Nothing is trained: call it before the first
+    run.
     """
     visited, checked = set(), set()
 
@@ -139,7 +136,7 @@ def check(specs) -> None:
 
 
 def can_begin(spec: Spec) -> None:
-    """What `check` asks of one spec."""
+    """What `check_runs` asks of one spec."""
     data, text = load(spec.data), reads_text(spec.model)
     if (data.train_x.ndim == 2) != text:
         raise ValueError(
@@ -171,7 +168,7 @@ def can_begin(spec: Spec) -> None:
             )
     if spec.teachers and spec.distill.dealt != "own" and beside(spec):
         raise ValueError(NOT_DEALT.format(spec.distill.dealt))
-    models.check(
+    models.check_network(
         spec.model,
         len(data.mean),
         len(data.classes),
@@ -308,6 +305,140 @@ def step(
     return z.detach(), loss.detach()
 
 
+@dataclass
+class Progress:
+    """How far a training has come, beside its weights: whole epochs done, loss and online accuracy
+    (epochs,) of these, the loss of its very first step (None before it), seconds spent.
+    """
+
+    epochs_done: int
+    loss: np.ndarray
+    online: np.ndarray
+    first_loss: float | None
+    seconds: float
+
+
+def _state(arrays):
+    """The network's part of what is stored of a run."""
+    return {k[4:]: torch.from_numpy(v) for k, v in arrays.items() if k.startswith("net.")}
+
+
+def start(
+    spec: Spec, perturb: float, snapshot: store.Entry | None
+) -> tuple[nn.Module, torch.optim.Optimizer, Progress]:
+    """Network, optimiser and progress at the first step, or as the snapshot holds them."""
+    net, epochs = network(spec).train(), spec.optim.epochs
+    if perturb:
+        generator = torch.Generator().manual_seed(spec.model_seed)
+        with torch.no_grad():
+            for w in net.parameters():
+                w.mul_(1 + perturb * torch.randn(w.shape, generator=generator).to(w))
+    optimiser = make_optimiser(net, spec.optim)
+    progress = Progress(0, np.full(epochs, np.nan), np.full(epochs, np.nan), None, 0.0)
+    if snapshot is not None:
+        arrays, done = snapshot.arrays, snapshot.meta["epochs_done"]
+        net.load_state_dict(_state(arrays))
+        restore(net, optimiser, arrays)
+        progress.epochs_done, progress.seconds = done, snapshot.meta["seconds"]
+        progress.loss[:done] = arrays["loss"][:done]
+        progress.online[:done] = arrays["online_accuracy"][:done]
+        progress.first_loss = snapshot.meta.get("first_loss", progress.loss[0])
+    return net, optimiser, progress
+
+
+def unfinished(
+    net: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, seconds: float
+) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays, meta) from which `start` goes on to the same bits, after so many seconds more."""
+    state = {f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()}
+    arrays = {"loss": progress.loss, "online_accuracy": progress.online}
+    return state | moments(net, optimiser) | arrays, {
+        "epochs_done": progress.epochs_done,
+        "seconds": progress.seconds + seconds,
+        "first_loss": progress.first_loss,
+    }
+
+
+def live_targets(spec: Spec) -> Callable:
+    """epoch -> (index, x) -> logits (K, B, classes) of teachers that run on each batch; x holds the
+    batch under each view.
+    """
+    training, seen = spec.distill.teacher_mode == "train", spec.seen_by_teachers(spec.view)
+    teachers = [
+        network(t, train(t).state).train(training).requires_grad_(False) for t in spec.teachers
+    ]
+    return lambda epoch: lambda index, x: torch.stack([t(x[v]) for t, v in zip(teachers, seen)])
+
+
+def shared_targets(spec: Spec) -> Callable:
+    """epoch -> (index, x) -> logits (K, B, classes), taken from what the teachers say of all images
+    in the epoch: recorded for BLOCK epochs at a time, and read by every student of these teachers.
+    """
+    data, where, seen = load(spec.data), device(), spec.seen_by_teachers(spec.view)
+    same = all(map(still, seen))  # then one draw serves all epochs
+    givers = None
+    if spec.distill.dealt != "own":
+        givers = torch.from_numpy(dealt(data.train_y, spec.distill.dealt, spec.data.seed)).to(where)
+    begun, block = None, None
+
+    def of_epoch(epoch):
+        nonlocal begun, block
+        first = 0 if same else epoch - epoch % BLOCK
+        if first != begun:
+            count = 1 if same else min(BLOCK, spec.optim.epochs - first)
+            seed = 0 if same else spec.aug_seed
+            draws = dict(split="train", aug_seed=seed, first=first, count=count)
+            at = [Inputs(data=spec.data, view=view, **draws) for view in seen]
+            z = np.stack([*map(logits, spec.teachers, at)], axis=1)  # (count, K, n, classes)
+            begun, block = first, torch.from_numpy(z).to(where)
+        z = block[0 if same else epoch - first]
+        z = z if givers is None else z[:, givers]
+        return lambda index, x: z[:, index]
+
+    return of_epoch
+
+
+def read_by(spec: Spec, net: nn.Module, live: bool) -> tuple[nn.Module, Callable]:
+    """(body, inputs): the part of the network that is trained, and (epoch, index) -> {view: what is
+    handed to it of these training images}, normalised, under the student's view and those of live
+    teachers. Of a still view, features that no step changes are computed once.
+    """
+    data, where = load(spec.data), device()
+    if isinstance(net, models.OnFeatures) and still(spec.view) and not live:
+        x = epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0, where)
+        x = normalise(x, data.mean, data.std)
+        features = torch.cat([net.fixed(part) for part in x.split(CHUNK)])
+        return net.head, lambda epoch, index: {spec.view: features[index]}
+    views = {spec.view, *(spec.seen_by_teachers(spec.view) if live else ())}
+
+    def inputs(epoch, index):
+        x = {
+            v: batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where) for v in views
+        }
+        return {v: normalise(images, data.mean, data.std) for v, images in x.items()}
+
+    return net, inputs
+
+
+def check_first(spec: Spec, z: Tensor) -> None:
+    """ValueError where the z-scores of the first logits would divide by nothing."""
+    if spec.distill is not None and spec.distill.zscore and not z.std(1).median() > FLAT:
+        raise ValueError(
+            f"zscore = True is not allowed with model = {spec.model!r}, whose first logits are "
+            "alike for all classes: the z-score divides by their spread"
+        )
+
+
+def check_grown(spec: Spec, epoch: int, loss: float, first_loss: float) -> None:
+    """TrainingDiverged where an epoch's mean loss is not finite, or GROWN times the first one."""
+    if not math.isfinite(loss) or loss > GROWN * max(first_loss, LEAST_LOSS):
+        raise TrainingDiverged(
+            f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss:g} in epoch "
+            f"{epoch + 1} of {spec.optim.epochs}, from {first_loss:.3g} in its first step: try a "
+            f"smaller learning rate than {spec.optim.lr}"
+        )
+
+
 def fit(
     spec: Spec,
     live: bool = False,
@@ -338,142 +469,39 @@ def fit(
             f"batch_size = {o.batch_size} is larger than the {n} training images: at least one "
             "full batch is needed"
         )
-    net = network(spec).train()
-    if perturb:
-        generator = torch.Generator().manual_seed(spec.model_seed)
-        with torch.no_grad():
-            for w in net.parameters():
-                w.mul_(1 + perturb * torch.randn(w.shape, generator=generator).to(w))
-    optimiser = make_optimiser(net, o)
-    loss, online, start, first_loss = np.full(o.epochs, np.nan), np.full(o.epochs, np.nan), 0, None
-    if snapshot is not None:
-        start = snapshot.meta["epochs_done"]
-        net.load_state_dict(
-            {k[4:]: torch.from_numpy(v) for k, v in snapshot.arrays.items() if k.startswith("net.")}
-        )
-        restore(net, optimiser, snapshot.arrays)
-        loss[:start], online[:start] = (
-            snapshot.arrays["loss"][:start],
-            snapshot.arrays["online_accuracy"][:start],
-        )
-        first_loss = snapshot.meta.get("first_loss", loss[0])
-
     live = live or beside(spec)
-    teachers = (
-        [
-            network(t, train(t).state)
-            .train(spec.distill.teacher_mode == "train")
-            .requires_grad_(False)
-            for t in spec.teachers
-        ]
-        if live
-        else []
-    )
-    seen = spec.seen_by_teachers(spec.view)
-    views = {spec.view, *(seen if live else ())}
-    body, features = net, None
-    if isinstance(net, models.OnFeatures) and still(spec.view) and not live:
-        x = normalise(
-            epoch_view(spec.data, "train", spec.view, spec.aug_seed, 0, where), data.mean, data.std
-        )
-        # which no step changes
-        body, features = (net.head, torch.cat([net.fixed(part) for part in x.split(CHUNK)]))
-    if dealing := spec.teachers and spec.distill.dealt != "own":
-        if live:
-            raise ValueError(NOT_DEALT.format(spec.distill.dealt))
-        givers = torch.from_numpy(dealt(data.train_y, spec.distill.dealt, spec.data.seed)).to(where)
-    same = all(map(still, seen))  # then one draw of the teachers' logits serves all epochs
-    saved_at = began = time.monotonic()
-    spent, steps = snapshot.meta["seconds"] if snapshot is not None else 0.0, o.epochs * batches
-    for epoch in range(start, o.epochs):
-        if spec.teachers and not live:
-            first = 0 if same else epoch - epoch % BLOCK
-            if epoch in (start, first):
-                draws = (
-                    dict(aug_seed=0, first=0, count=1)
-                    if same
-                    else dict(
-                        aug_seed=spec.aug_seed, first=first, count=min(BLOCK, o.epochs - first)
-                    )
-                )
-                at = [Inputs(data=spec.data, split="train", view=view, **draws) for view in seen]
-                # (count, K, n, classes)
-                block = torch.from_numpy(np.stack([*map(logits, spec.teachers, at)], axis=1)).to(
-                    where
-                )
-            shared = block[0 if same else epoch - first]
-            shared = shared[:, givers] if dealing else shared
-        order = torch.from_numpy(permutation(spec.order_seed, epoch, n)).to(where)
-        total_loss, hits = (
-            torch.zeros((), device=where),
-            torch.zeros((), dtype=torch.int64, device=where),
-        )
+    if live and spec.teachers and spec.distill.dealt != "own":
+        raise ValueError(NOT_DEALT.format(spec.distill.dealt))
+    net, optimiser, progress = start(spec, perturb, snapshot)
+    targets = (live_targets if live else shared_targets)(spec) if spec.teachers else None
+    body, inputs = read_by(spec, net, live)
+    steps = o.epochs * batches
+    began = saved_at = time.monotonic()
+    for epoch in range(progress.epochs_done, o.epochs):
+        order = torch.from_numpy(chance.order(spec.order_seed, epoch, n)).to(where)
+        heard = targets(epoch) if targets else lambda index, x: None
+        total_loss = torch.zeros((), device=where)
+        hits = torch.zeros((), dtype=torch.int64, device=where)
         for b in range(batches):
-            index = order[b * o.batch_size : (b + 1) * o.batch_size]
-            if features is None:
-                x = {
-                    v: normalise(
-                        batch_view(spec.data, "train", v, spec.aug_seed, epoch, index, where),
-                        data.mean,
-                        data.std,
-                    )
-                    for v in views
-                }
-            else:
-                x = {spec.view: features[index]}
-            done = epoch * batches + b
+            done, index = epoch * batches + b, order[b * o.batch_size : (b + 1) * o.batch_size]
             optimiser.param_groups[0]["lr"] = learning_rate(o, done, steps)
-            if live:
-                targets = (
-                    torch.stack([t(x[v]) for t, v in zip(teachers, seen)]) if teachers else None
-                )
-            else:
-                targets = shared[:, index] if spec.teachers else None
-            z, value = step(
-                body, optimiser, x[spec.view], y_all[index], spec, targets, done / steps
-            )
-            if first_loss is None:
-                first_loss = value.item()
-                if (
-                    spec.distill is not None
-                    and spec.distill.zscore
-                    and not z.std(1).median() > FLAT
-                ):
-                    raise ValueError(
-                        f"zscore = True is not allowed with model = {spec.model!r}, whose first "
-                        "logits are alike for all classes: the z-score "
-                        "divides by their spread"
-                    )
+            x, y = inputs(epoch, index), y_all[index]
+            z, value = step(body, optimiser, x[spec.view], y, spec, heard(index, x), done / steps)
+            if progress.first_loss is None:
+                progress.first_loss = value.item()
+                check_first(spec, z)
             after_step(done, net)
             total_loss += value
-            hits += (z.argmax(1) == y_all[index]).sum()
-        loss[epoch], online[epoch] = (
-            total_loss.item() / batches,
-            hits.item() / (batches * o.batch_size),
-        )
-        if not math.isfinite(loss[epoch]) or loss[epoch] > GROWN * max(first_loss, LEAST_LOSS):
-            raise TrainingDiverged(
-                f"the loss of {spec.model} (spec {spec.hash[:12]}) became {loss[epoch]:g} in "
-                f"epoch {epoch + 1} of {o.epochs}, from "
-                f"{first_loss:.3g} in its first step: try a smaller learning rate than {o.lr}"
-            )
+            hits += (z.argmax(1) == y).sum()
+        progress.loss[epoch] = total_loss.item() / batches
+        progress.online[epoch] = hits.item() / (batches * o.batch_size)
+        check_grown(spec, epoch, progress.loss[epoch], progress.first_loss)
+        progress.epochs_done = epoch + 1
         after_epoch(epoch, net)
         if time.monotonic() - saved_at > SAVE_EVERY and epoch + 1 < o.epochs:
-            save(
-                {
-                    **{f"net.{k}": v.cpu().numpy() for k, v in net.state_dict().items()},
-                    **moments(net, optimiser),
-                    "loss": loss,
-                    "online_accuracy": online,
-                },
-                {
-                    "epochs_done": epoch + 1,
-                    "seconds": spent + time.monotonic() - began,
-                    "first_loss": first_loss,
-                },
-            )
+            save(*unfinished(net, optimiser, progress, time.monotonic() - began))
             saved_at = time.monotonic()
-    return {k: v.cpu() for k, v in net.state_dict().items()}, loss, online
+    return {k: v.cpu() for k, v in net.state_dict().items()}, progress.loss, progress.online
 
 
 def train(spec: Spec) -> Run:
@@ -491,10 +519,10 @@ def train(spec: Spec) -> Run:
             )
 
     def make():
-        check([spec])
+        check_runs([spec])
         for teacher in spec.teachers:
             train(teacher)
-        begin, by, snapshot = time.monotonic(), provenance(), store.get("unfinished", spec.hash)
+        begin, by, snapshot = time.monotonic(), stamp(), store.get("unfinished", spec.hash)
         state, loss, online = fit(spec, snapshot=snapshot, save=save)
         seconds = time.monotonic() - begin + (snapshot.meta["seconds"] if snapshot else 0.0)
         arrays = {
@@ -506,7 +534,7 @@ def train(spec: Spec) -> Run:
 
     entry = store.once("runs", spec.hash, make)
     store.drop("unfinished", spec.hash)
-    state = {k[4:]: torch.from_numpy(v) for k, v in entry.arrays.items() if k.startswith("net.")}
+    state = _state(entry.arrays)
     return Run(spec, state, entry.arrays["loss"], entry.arrays["online_accuracy"], entry.meta)
 
 
@@ -547,7 +575,7 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
         return {"logits": values}, {
             "model": spec.hash,
             "inputs": inputs.model_dump(mode="json"),
-            **provenance(),
+            **stamp(),
         }
 
     made = []

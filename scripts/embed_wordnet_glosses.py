@@ -24,11 +24,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from kdcore.data import permutation
+from kdcore import chance
 from kdcore.data.text import words
 
 HERE = Path(__file__).resolve().parent.parent / "kdcore" / "datasets" / "wordnet_glosses"
-GLOSSES = 0x6B64_676C_6F73  # first key word of the Philox stream, as those in kdcore/data.py
 
 # Lexicographer files of nouns, numbered from 3 on (WordNet's manual, lexnames(5)).
 NOUNS = (
@@ -73,7 +72,7 @@ def draw(rows, n_train, n_test, classes=12):
             f"{n_train} + {n_test} glosses were asked for, but there are only {len(single)} "
             "different ones."
         )
-    order = permutation(GLOSSES, 0, len(single))
+    order = chance.permutation(chance.GLOSSES, 0, len(single))
     return [single[i] for i in order[:n_train]], [
         single[i] for i in order[n_train : n_train + n_test]
     ]

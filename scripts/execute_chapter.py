@@ -29,7 +29,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.cli import papermill as command_line
 
 from kdcore.book.chapter import ParameterError
-from kdcore.folders import named
+from kdcore.folders import path_of
 
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -206,7 +206,7 @@ def main(arguments=None):
     if options.in_place and parameters:
         sys.exit("--in-place keeps the outputs of the defaults: no preset, no parameters.")
     try:
-        named("KDCORE_STORE")  # relative folders begin here, not where the notebook lies
+        path_of("KDCORE_STORE")  # relative folders begin here, not where the notebook lies
     except ValueError as error:
         sys.exit(str(error))
     source = ROOT / "notebooks" / f"{name}.ipynb"

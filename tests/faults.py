@@ -305,7 +305,7 @@ def row(number: int) -> dict:
 def publishes(numbers, log: Path | None = None):
     """Publishes these rows, four at a time; writes down which are."""
     for i in range(0, len(numbers), 4):
-        results.publish(accuracy, [row(n) for n in numbers[i : i + 4]])
+        results.publish_rows(accuracy, [row(n) for n in numbers[i : i + 4]])
         if log:
             with log.open("a") as file:
                 file.write("".join(f"{n}\n" for n in numbers[i : i + 4]))

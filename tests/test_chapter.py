@@ -148,12 +148,13 @@ def test_data_too_few_for_the_parameters_are_told_without_reading_or_importing_a
     """Nor does the one data set that comes from scikit-learn need it to be imported."""
     code = """import sys, pytest
 from kdcore import data, spec
-for name, (train, test, _) in data.COUNTS.items():
+for name, row in data.SOURCES.items():
+    train, test, _ = row.counts
     for n_train, n_test, says in ((train + 1, test, f"n_train = {train + 1} is not allowed: {name} has 1 to {train} "), (train, test + 1, f"1 to {test} ")):
         with pytest.raises(ValueError, match=says):
             data.available(spec.Data(name=name, n_train=n_train, n_test=n_test, seed=0))
 assert data._whole.cache_info().misses == 0
-assert data.load(spec.Data(name="digits", n_train=None, n_test=None, seed=0)).train_y.shape == (data.COUNTS["digits"][0],)
+assert data.load(spec.Data(name="digits", n_train=None, n_test=None, seed=0)).train_y.shape == (data.SOURCES["digits"].counts[0],)
 print([m for m in ("torch", "sklearn", "scipy") if m in sys.modules])
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

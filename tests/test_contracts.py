@@ -105,12 +105,12 @@ BAD = {
         *((lambda v: L.squared(v, z), dict(v=v)) for v in LOGITS),
     ],
     "metrics": [
-        *((of, dict(logits=v)) for v in ARRAYS for of in (M.confidence, M.entropy)),
+        *((of, dict(logits=v)) for v in ARRAYS for of in (M.max_probability, M.entropy)),
         *((of, dict(logits=v, y=p)) for v in ARRAYS for of in (M.correct, M.ece)),
         *(
             (of, dict(logits=a, y=v))
             for v in CLASSES
-            for of in (M.correct, M.reliability, M.ece, M.official_ece)
+            for of in (M.correct, M.reliability_bins, M.ece, M.official_ece)
         ),
         *(
             (of, dict(v=v))
@@ -123,7 +123,7 @@ BAD = {
         ),
         *((M.log_softmax, dict(logits=v)) for v in (1.0, a[:0], *ARRAYS[3:])),
         *((lambda v: M.kl(a, b, v), dict(v=v)) for v in (0, -1, NAN, INF, [1.0, 2.0])),
-        *((lambda v: M.reliability(a, p, v), dict(v=v)) for v in COUNTS),
+        *((lambda v: M.reliability_bins(a, p, v), dict(v=v)) for v in COUNTS),
         *((lambda v: M.kappa(p, p, v), dict(v=v)) for v in COUNTS),
         *(
             (of, dict(pred_a=p, pred_b=v, classes=5))

@@ -16,7 +16,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kdcore import data
+from kdcore import chance, data
+from kdcore.data import canonical, sources
+from kdcore.data.sources import SOURCES
 from kdcore.spec import Data
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +40,11 @@ def load(name, n_train=None, n_test=None, seed=0, imbalance=1.0, label_noise=0.0
     )
 
 
+def change(monkeypatch, name, **fields):
+    """Other fields in a row of the table, as long as a test runs."""
+    monkeypatch.setitem(SOURCES, name, SOURCES[name]._replace(**fields))
+
+
 def run_python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
@@ -56,7 +63,7 @@ def test_embedded_fashion_mnist_is_bit_exact_and_quick():
     start = time.process_time()
     whole = data._whole("fashion_mnist", "")
     assert time.process_time() - start < 1.0  # 0.2 s measured; the margin is for a busy machine
-    recorded = json.loads((data.EMBEDDED / "sha256.json").read_text())
+    recorded = json.loads((sources.EMBEDDED / "sha256.json").read_text())
     for part, x, y in (
         ("train", whole.train_x, whole.train_y),
         ("test", whole.test_x, whole.test_y),
@@ -75,8 +82,8 @@ def test_embedded_fashion_mnist_is_bit_exact_and_quick():
 
 
 def test_embedded_files_are_small_and_carry_their_licence():
-    assert sum(f.stat().st_size for f in data.EMBEDDED.iterdir()) < 9e6
-    licence = (data.EMBEDDED / "LICENSE").read_text()
+    assert sum(f.stat().st_size for f in sources.EMBEDDED.iterdir()) < 9e6
+    licence = (sources.EMBEDDED / "LICENSE").read_text()
     assert "MIT License" in licence and "Zalando" in licence and "1708.07747" in licence
 
 
@@ -89,9 +96,8 @@ def test_embedding_script_round_trip(tmp_path, monkeypatch, packed):
     spec.loader.exec_module(embed)
     x, y = write_fashion(tmp_path, packed=packed)
     embed.main(tmp_path, tmp_path / "out", n_train=7)
-    monkeypatch.setattr(data, "EMBEDDED", tmp_path / "out")
     for part, n in (("train", 7), ("test", 6)):
-        images, labels = data._embedded(part)
+        images, labels = sources._strip(tmp_path / "out", part)
         assert (
             (images[:, 0] == x[part][:n]).all()
             and (labels == y[part][:n]).all()
@@ -146,7 +152,7 @@ def test_pairs_are_nearly_balanced_and_reproducible():
         (c.min(), c.max()) for c in (np.bincount(pairs.train_y), np.bincount(pairs.test_y))
     ] == [(440, 559), (77, 128)]  # 100 classes each
     assert len(fingerprint(pairs.train_x)) > 49_980  # hardly any pair twice
-    again = data._pairs("test", 10_000)
+    again = sources._pairs(sources.EMBEDDED, "test", 10_000)
     assert (again[0] == pairs.test_x).all() and (again[1] == pairs.test_y).all()
     assert (pairs.train_x / 255).mean() == pytest.approx(pairs.mean[0], abs=5e-5) and (
         pairs.train_x / 255
@@ -207,7 +213,7 @@ def test_digits_keep_all_seventeen_levels_and_the_split_is_fixed():
     pairs = sorted(zip(back.tolist(), np.r_[d.train_y, d.test_y].tolist()))
     assert pairs == sorted(zip(original.data.tolist(), original.target.tolist()))
     assert (load("digits", seed=5).test_x == d.test_x).all()
-    assert data.permutation(data.DIGITS_SPLIT, 0, 1797)[:4].tolist() == GOLDEN_SPLIT
+    assert chance.permutation(chance.DIGITS_SPLIT, 0, 1797)[:4].tolist() == GOLDEN_SPLIT
 
 
 def test_spec_data_is_accepted_and_results_are_cached():
@@ -232,7 +238,7 @@ def test_draws_are_nested_seeded_and_reproducible():
     # another seed draws others (4 expected by chance)
     assert len(fingerprint(small.train_x) & fingerprint(other.train_x)) < 20
     whole = data._whole("fashion_mnist", "")
-    assert data.permutation(data.DRAW, 0, 10_000)[:5].tolist() == GOLDEN_DRAW
+    assert chance.permutation(chance.DRAW, 0, 10_000)[:5].tolist() == GOLDEN_DRAW
     assert (small.train_x[:5] == whole.train_x[GOLDEN_DRAW]).all() and (
         small.train_y[:5] == whole.train_y[GOLDEN_DRAW]
     ).all()
@@ -240,9 +246,9 @@ def test_draws_are_nested_seeded_and_reproducible():
 
 def test_permutation_is_one_and_its_streams_are_separate():
     for n in (1, 2, 1000):
-        assert sorted(data.permutation(data.DRAW, 3, n)) == list(range(n))
+        assert sorted(chance.permutation(chance.DRAW, 3, n)) == list(range(n))
     assert (
-        data.permutation(data.DRAW, 0, 1000) != data.permutation(data.DIGITS_SPLIT, 0, 1000)
+        chance.permutation(chance.DRAW, 0, 1000) != chance.permutation(chance.DIGITS_SPLIT, 0, 1000)
     ).any()
 
 
@@ -349,7 +355,7 @@ def test_bad_input_names_the_value_and_what_is_allowed(arguments, words):
 
 @pytest.mark.parametrize("name", [n for n in data.NAMES[3:] if n != "wordnet_glosses"])
 def test_absent_files_say_what_where_and_how(name, tmp_path, monkeypatch):
-    fetched = name in data.DOWNLOADED
+    fetched = SOURCES[name].fetched
     monkeypatch.delenv("KDCORE_DOWNLOAD", raising=False)
     monkeypatch.delenv("KDCORE_DATA", raising=False)
     with pytest.raises(ValueError, match=f"{name}.*set KDCORE_DATA") as caught:
@@ -361,12 +367,12 @@ def test_absent_files_say_what_where_and_how(name, tmp_path, monkeypatch):
         monkeypatch.setenv("KDCORE_DOWNLOAD", "1")
     with pytest.raises(ValueError) as caught:
         load(name)
-    assert all(word in str(caught.value) for word in (name, str(tmp_path), *data.FILES[name]))
+    assert all(word in str(caught.value) for word in (name, str(tmp_path), *SOURCES[name].files))
     assert ("KDCORE_DOWNLOAD=1" in str(caught.value)) == fetched and "\n" not in str(caught.value)
 
 
 def test_a_missing_embedded_file_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "EMBEDDED", tmp_path)
+    change(monkeypatch, "fashion_mnist", folder=tmp_path)
     with pytest.raises(ValueError, match="fashion_mnist.*train-images.png.*install"):
         data.check("fashion_mnist")
 
@@ -402,7 +408,7 @@ def write_cifar(root, name):
     """
     rng, sums, rows, labels = np.random.default_rng(1), {}, [], []
     fine = name == "cifar100"
-    for file in data.FILES[name]:
+    for file in SOURCES[name].files:
         if file.endswith("meta"):
             content = {
                 "fine_label_names" if fine else "label_names": [
@@ -436,8 +442,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("KDCORE_DATA", str(tmp_path))
     monkeypatch.delenv("KDCORE_DOWNLOAD", raising=False)
     for name in ("fashion_mnist_full", "cifar10"):
-        monkeypatch.delitem(data.COUNTS, name)  # these are tiny
-    monkeypatch.setattr(data, "FASHION_MNIST", {})
+        change(monkeypatch, name, counts=None, sha256=None)  # these are tiny
     return tmp_path
 
 
@@ -455,8 +460,8 @@ def test_fashion_mnist_full(folder):
         and (whole.train_y == y["train"]).all()
     )
     assert (
-        drawn.train_x == whole.train_x[data.permutation(data.DRAW, 1, 12)[:5]]
-    ).all() and whole.classes == data.FASHION
+        drawn.train_x == whole.train_x[chance.permutation(chance.DRAW, 1, 12)[:5]]
+    ).all() and whole.classes == sources.FASHION
 
 
 def test_a_truncated_file_of_fashion_mnist_is_refused(folder):
@@ -512,7 +517,7 @@ def test_cifar100_is_the_same_from_its_files_and_from_class_folders(tmp_path, mo
     from kdcore._torchvision import torchvision
 
     files, folders = tmp_path / "files", tmp_path / "folders"
-    monkeypatch.delitem(data.COUNTS, "cifar100")  # these are tiny
+    change(monkeypatch, "cifar100", counts=None)  # these are tiny
     files.mkdir()
     monkeypatch.delenv("KDCORE_DOWNLOAD", raising=False)
     sums, rows, labels = write_cifar(files, "cifar100")
@@ -534,11 +539,12 @@ def test_cifar100_is_the_same_from_its_files_and_from_class_folders(tmp_path, mo
     digests = [
         hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
         for x, y in (
-            data.ordered(row.reshape(-1, 3, 32, 32), np.array(y)) for row, y in zip(rows, labels)
+            canonical.ordered(row.reshape(-1, 3, 32, 32), np.array(y))
+            for row, y in zip(rows, labels)
         )
     ]
     assert digests[0][:12] in str(caught.value)
-    monkeypatch.setattr(data, "CIFAR100", dict(zip(("train", "test"), digests)))
+    change(monkeypatch, "cifar100", sha256=dict(zip(("train", "test"), digests)))
     read = {root: data._whole("cifar100", str(root)) for root in (files, folders)}
     a, b = read.values()
     assert (a.train_x == expected).all() and a.train_y.tolist() == sorted(labels[0])

@@ -41,10 +41,10 @@ def caller(tmp_path, monkeypatch):
 )
 def test_a_folder_is_resolved_once(caller, monkeypatch, variable, given, meant):
     monkeypatch.setenv(variable, given.format(caller))
-    assert Path(folders.named(variable)) == caller / meant
+    assert Path(folders.path_of(variable)) == caller / meant
     (caller / "elsewhere").mkdir()
     monkeypatch.chdir(caller / "elsewhere")
-    assert Path(folders.named(variable)) == Path(os.environ[variable]) == caller / meant
+    assert Path(folders.path_of(variable)) == Path(os.environ[variable]) == caller / meant
 
 
 def test_asking_for_one_settles_all(caller, monkeypatch):
@@ -57,15 +57,15 @@ def test_asking_for_one_settles_all(caller, monkeypatch):
 
 
 def test_nothing_is_named_where_nothing_is_set(monkeypatch):
-    assert folders.named("KDCORE_DATA") == ""
+    assert folders.path_of("KDCORE_DATA") == ""
     monkeypatch.delenv("KDCORE_DATA")
-    assert folders.named("KDCORE_DATA") == "" and "KDCORE_DATA" not in os.environ
+    assert folders.path_of("KDCORE_DATA") == "" and "KDCORE_DATA" not in os.environ
 
 
 def test_an_unknown_user_is_refused(monkeypatch):
     monkeypatch.setenv("KDCORE_DATA", "~nobody-of-this-name/data")
     with pytest.raises(ValueError, match="KDCORE_DATA = '~nobody-of-this-name/data' is no folder"):
-        folders.named("KDCORE_DATA")
+        folders.path_of("KDCORE_DATA")
 
 
 def test_store_results_and_data_go_by_it(caller, monkeypatch):

@@ -195,11 +195,11 @@ def test_log_odds_need_one_teacher():
 
 
 def test_counts_and_means_by_hand():
-    assert mc.counts(
+    assert mc.cell_counts(
         np.array([0.5, 0.5, 1.5, 9.0]), np.array([0.5, 1.5, -9.0, 1.5]), 2, 0.0, 2.0
     ) == [[1, 1], [1, 1]]
     # row: the student's bin
-    assert mc.counts(np.array([1.5]), np.array([0.5]), 2, 0.0, 2.0) == [[0, 1], [0, 0]]
+    assert mc.cell_counts(np.array([1.5]), np.array([0.5]), 2, 0.0, 2.0) == [[0, 1], [0, 0]]
     assert mc.means(np.array([3.0, 1.0, 2.0, 4.0]), np.array([30.0, 10.0, 20.0, 40.0]), 2) == [
         [1.5, 3.5],
         [15.0, 35.0],

@@ -79,7 +79,7 @@ def filters(lam, records, every, decay=0.0):
 def test_linear_models_move_along_the_closed_forms(model, decay, weight):
     teacher = one_hot(model, weight_decay=decay)
     run = student(teacher, weight=weight)
-    a, b = (trajectories.recorded(s, 5, teacher) for s in (teacher, run))
+    a, b = (trajectories.recorded_paths(s, 5, teacher) for s in (teacher, run))
     lam = a["layer 1 eigenvalues"]
     assert (
         lam[0] == pytest.approx(1, abs=1e-5)
@@ -169,7 +169,7 @@ def test_directions_are_those_of_the_layers_inputs(model, dims):
 
 def test_records_are_displacements_along_the_directions():
     spec = one_hot("mlp-16", steps=12, loss="cross-entropy", batch_size=40, lr=0.1)
-    got = trajectories.recorded(spec, 4, spec)
+    got = trajectories.recorded_paths(spec, 4, spec)
     state, _, _ = fit(spec)
     start, end = (trajectories.layers(network(spec, s)) for s in (None, state))
     for name, (_, vectors) in trajectories.bases(spec).items():
@@ -224,5 +224,5 @@ def test_a_row_holds_each_run_and_layer():
         and np.shape(shown["student layer 1"])[1] == len(shown["eigenvalues layer 1"]) == 8
     )
     assert shown["student layer 2"][-1] == pytest.approx(
-        trajectories.recorded(run, 3, run.teachers[0])["layer 2"][-1], rel=1e-3
+        trajectories.recorded_paths(run, 3, run.teachers[0])["layer 2"][-1], rel=1e-3
     )

@@ -9,7 +9,8 @@ import torch
 from kdcore.book import settings
 from kdcore.book.settings import Setting
 from kdcore.data import load
-from kdcore.measure import clean, gain, recorded
+from kdcore.measure import clean, recorded
+from kdcore.measure.gain import gain
 from kdcore.spec import Switch
 
 S = Setting(
@@ -30,10 +31,6 @@ S = Setting(
 
 
 pytestmark = pytest.mark.usefixtures("own_store")
-
-
-def gain(spec):
-    return gain.gain(spec)
 
 
 def test_every_number_is_what_a_count_gives():

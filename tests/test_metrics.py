@@ -74,7 +74,7 @@ def test_correct_and_agreement_by_hand():
     )
     assert m.correct(t, [0, 1, 0]).tolist() == [1, 1, 0]
     assert m.agreement(t, s).tolist() == [1, 0, 1]
-    assert m.confidence([[0.0, 0.0], [0.0, np.log(3)]]).tolist() == pytest.approx([0.5, 0.75])
+    assert m.max_probability([[0.0, 0.0], [0.0, np.log(3)]]).tolist() == pytest.approx([0.5, 0.75])
 
 
 def test_ensemble_is_the_mean_of_raw_logits_not_of_probabilities():
@@ -119,7 +119,7 @@ def test_ece_two_bins_by_hand():
     # (.5,.75]: confidence .6, accuracy 1; (.75,1]: confidence .9, accuracy .5; two examples each of
     # four
     assert m.ece(z, y, bins=4) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
-    r = m.reliability(z, y, bins=4)
+    r = m.reliability_bins(z, y, bins=4)
     assert r.count.tolist() == [0, 0, 2, 2] and r.edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert r.confidence[2:] == pytest.approx([0.6, 0.9]) and r.accuracy[2:].tolist() == [1, 0.5]
     assert np.isnan(r.confidence[:2]).all() and np.isnan(r.accuracy[:2]).all()
@@ -127,7 +127,7 @@ def test_ece_two_bins_by_hand():
 
 def test_bins_are_open_on_the_left_and_closed_on_the_right():
     z = np.array([[0.0, 0.0], [0.0, 800.0]])  # confidences exactly .5 and 1
-    assert m.reliability(z, [0, 1], bins=4).count.tolist() == [0, 1, 0, 1]
+    assert m.reliability_bins(z, [0, 1], bins=4).count.tolist() == [0, 1, 0, 1]
 
 
 def test_ece_of_a_calibrated_model_is_zero():
@@ -231,7 +231,7 @@ def test_shuffling_follows_its_seed():
         (lambda: m.kl(T, S[:, :4]), r"\(3000, 4\)"),
         (lambda: m.entropy(T[0]), r"shape \(10,\)"),
         (lambda: m.entropy(T[:0]), r"shape \(0, 10\)"),
-        (lambda: m.confidence([[0.0, np.nan]]), "1 values that are NaN"),
+        (lambda: m.max_probability([[0.0, np.nan]]), "1 values that are NaN"),
         (lambda: m.kl([[0.0, np.inf]], [[0.0, 1.0]]), "NaN or infinite"),
         (lambda: m.kl(T, S, temperature=0), "temperature is 0"),
         (lambda: m.correct(T, Y[:4]), r"shape \(4,\); expected \(3000,\)"),

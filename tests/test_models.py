@@ -375,7 +375,7 @@ def test_weights_are_those_of_a_seeded_global_generator(name):
     "name", [*IMAGES, *MODELS, "resnet18", "vit_tiny_patch16_224", "convnext_atto"]
 )
 def test_networks_that_read_the_images_pass_the_check(name):
-    models.check(name, 3, 10, (32, 32))
+    models.check_network(name, 3, 10, (32, 32))
 
 
 @pytest.mark.parametrize(
@@ -406,7 +406,7 @@ def test_networks_that_read_the_images_pass_the_check(name):
 )
 def test_networks_that_cannot_run_are_refused_without_memory(name, size, says):
     with pytest.raises(ValueError, match=says) as caught:
-        models.check(name, 3, 10, size)
+        models.check_network(name, 3, 10, size)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 350
 
 
@@ -416,7 +416,7 @@ def test_pretrained_weights_that_cannot_be_had_are_known_at_once(monkeypatch, tm
     with pytest.raises(
         ValueError, match="Pretrained weights of resnet18 cannot be had.*HF_HUB_OFFLINE is set"
     ):
-        models.check("resnet18", 3, 10, (224, 224), pretrained=True)
+        models.check_network("resnet18", 3, 10, (224, 224), pretrained=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     nobody = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nobody)
@@ -426,7 +426,7 @@ def test_pretrained_weights_that_cannot_be_had_are_known_at_once(monkeypatch, tm
         match="Pretrained weights of resnet18 cannot be had: the network is needed, or a copy in "
         "timm's cache",
     ):
-        models.check("resnet18", 3, 10, (224, 224), pretrained=True)
+        models.check_network("resnet18", 3, 10, (224, 224), pretrained=True)
     assert time.monotonic() - begin < 10
     repository = models.timm.get_pretrained_cfg("resnet18").hf_hub_id.replace("/", "--")
     place = tmp_path / f"models--{repository}"
@@ -437,7 +437,7 @@ def test_pretrained_weights_that_cannot_be_had_are_known_at_once(monkeypatch, tm
         (place / path).parent.mkdir(parents=True)
         (place / path).write_text(text)
     # a copy in the cache needs no network
-    models.check("resnet18", 3, 10, (224, 224), pretrained=True)
+    models.check_network("resnet18", 3, 10, (224, 224), pretrained=True)
     without = next(
         name
         for name in sorted(models.timm_models())

@@ -11,7 +11,8 @@ from PIL import Image
 
 from kdcore import data
 from kdcore.book import settings, trials
-from kdcore.data import own, text
+from kdcore.data import own, sources, text
+from kdcore.data.sources import SOURCES
 from kdcore.spec import Data
 
 
@@ -314,7 +315,7 @@ def test_texts_of_ones_own(root, end):
         classes="negative\npositive\n",
     )
     d = load("csv:mood")
-    *_, vocabulary = text.read("csv:mood", str(root), "")
+    *_, vocabulary = text.as_numbers("csv:mood", str(root), "")
     assert (
         d.classes == ("negative", "positive")
         and sorted(d.train_y.tolist()) == [0, 1]
@@ -414,38 +415,40 @@ def test_published_names_are_for_published_data(tmp_path, monkeypatch):
     x, y = np.zeros((600, 1, 28, 28), np.uint8), np.arange(600) % 199
     refused(
         ["'fashion_mnist_full'", "600 training", "not 60000", "folder:NAME"],
-        data._as_published,
+        sources.as_published,
         "fashion_mnist_full",
         "here",
         [x, y, x, y],
-        data.FASHION,
+        sources.FASHION,
     )
-    monkeypatch.setitem(data.COUNTS, "fashion_mnist_full", (600, 600, 10))
+    row = SOURCES["fashion_mnist_full"]._replace(counts=(600, 600, 10))
+    monkeypatch.setitem(SOURCES, "fashion_mnist_full", row)
     refused(
         ["labels go from 0 to 198", "10 classes"],
-        data._as_published,
+        sources.as_published,
         "fashion_mnist_full",
         "here",
         [x, y, x, y],
-        data.FASHION,
+        sources.FASHION,
     )
 
 
 def test_counts_are_those_of_what_is_read():
     for name in ("digits", "fashion_mnist", "fashion_pairs", "wordnet_glosses"):
         whole = data._whole(name, "")
-        assert (len(whole.train_y), len(whole.test_y), len(whole.classes)) == data.COUNTS[name]
+        assert (len(whole.train_y), len(whole.test_y), len(whole.classes)) == SOURCES[name].counts
 
 
 def test_damaged_embedded_data_are_one_sentence(tmp_path, monkeypatch):
     import shutil
 
-    shutil.copytree(data.EMBEDDED, tmp_path / "copy")
+    shutil.copytree(sources.EMBEDDED, tmp_path / "copy")
     labels = tmp_path / "copy" / "test-labels.gz"
     raw = bytearray(gzip.decompress(labels.read_bytes()))
     raw[20] ^= 1
     labels.write_bytes(gzip.compress(bytes(raw)))
-    monkeypatch.setattr(data, "EMBEDDED", tmp_path / "copy")
+    row = SOURCES["fashion_mnist"]._replace(folder=tmp_path / "copy")
+    monkeypatch.setitem(SOURCES, "fashion_mnist", row)
     data._whole.cache_clear()
     refused(["test_labels", "install kdcore again"], data._whole, "fashion_mnist", "")
     labels.write_bytes(labels.read_bytes()[:-20])

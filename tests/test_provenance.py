@@ -154,7 +154,7 @@ def test_without_git_there_is_a_version_and_still_a_page(checkout, monkeypatch, 
     monkeypatch.setenv("PATH", str(tmp_path))
     # nor is kdcore installed
     monkeypatch.setattr(provenance.importlib.metadata, "distributions", lambda **_: iter(()))
-    monkeypatch.setattr(provenance, "declared", lambda: None)
+    monkeypatch.setattr(provenance, "declared_version", lambda: None)
     monkeypatch.setattr(chapter, "origin", lambda p, name: ("quick", "papermill"))
     monkeypatch.setattr(chapter, "home", lambda name: ROOT)
     provenance.commit.cache_clear()

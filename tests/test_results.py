@@ -61,7 +61,7 @@ def row(number, measurement=seeds, arguments={}, **changes):
 def published(monkeypatch, folder, rows):
     """The file of rows that a book would come with."""
     monkeypatch.setenv("KDCORE_PUBLISH", str(folder))
-    path = results.publish(seeds, rows)
+    path = results.publish_rows(seeds, rows)
     monkeypatch.setenv("KDCORE_PUBLISH", "")
     monkeypatch.setenv("KDCORE_RESULTS", str(folder))
     return path
@@ -313,7 +313,7 @@ def test_publishing_replaces_a_row_of_the_same_key_and_keeps_the_others(monkeypa
 def publish_many(number):
     for k in range(25):
         measurement = (seeds, other)[k % 2]
-        results.publish(
+        results.publish_rows(
             measurement,
             [row(number % 3, measurement, {"process": number, "k": k, "i": i}) for i in range(4)],
         )
@@ -357,7 +357,7 @@ def test_a_process_killed_while_it_publishes_damages_nothing(monkeypatch, tmp_pa
             process.stdout.readline()
             time.sleep(wait)
             process.kill()
-        results.publish(seeds, [row(0)])
+        results.publish_rows(seeds, [row(0)])
         found = {r["key"] for _, r in results.intact(tmp_path / "published" / "seeds.jsonl")}
         assert found >= kept | {row(0)["key"]} and not recwarn
         assert not list((tmp_path / "published").glob("seeds*.tmp"))

@@ -17,7 +17,7 @@ import pytest
 import torch
 from small import STRONG, WEAK, pair, spec
 
-from kdcore import results, store
+from kdcore import results, store, workers
 from kdcore import sweep as sw
 from kdcore import train as tr
 from kdcore.spec import Spec
@@ -197,7 +197,7 @@ def alive(pid):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_workers_end_with_their_caller_however_it_ends():
     code = (
-        "import os, time; from kdcore.sweep import local_pool\n"
+        "import os, time; from kdcore.workers import local_pool\n"
         "if __name__ == '__main__':\n"
         "    with local_pool() as pool:\n"
         "        print(*{pool.submit(os.getpid).result() for _ in range(4)}, flush=True)\n"
@@ -206,13 +206,13 @@ def test_workers_end_with_their_caller_however_it_ends():
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
     ) as caller:
-        workers = [int(pid) for pid in caller.stdout.readline().split()]
-        assert workers and all(map(alive, workers))
+        pids = [int(pid) for pid in caller.stdout.readline().split()]
+        assert pids and all(map(alive, pids))
         caller.kill()
     end = time.monotonic() + 20
-    while any(map(alive, workers)) and time.monotonic() < end:
+    while any(map(alive, pids)) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not any(map(alive, workers))
+    assert not any(map(alive, pids))
 
 
 # --------------------------------------------------------- workers that are killed, local processes
@@ -425,7 +425,7 @@ def test_the_place_of_a_fault_inside_a_library_is_the_line_that_called_it():
     try:
         json.loads("{")
     except ValueError as error:
-        assert sw.described(error).endswith(
+        assert sw.in_words(error).endswith(
             "in test_the_place_of_a_fault_inside_a_library_is_the_line_that_called_it)"
         )
 
@@ -532,20 +532,20 @@ def test_quotas_of_control_groups_are_read(tmp_path, group, files, cores):
     (tmp_path / "cgroup").write_text(group + "\n")
     if group == "nonsense":
         with pytest.raises(ValueError):
-            sw.quota(tmp_path / "cgroup", tmp_path / "mount")
+            workers.quota(tmp_path / "cgroup", tmp_path / "mount")
     else:
-        assert sw.quota(tmp_path / "cgroup", tmp_path / "mount") == cores
-    assert sw.quota(tmp_path / "absent") == math.inf
+        assert workers.quota(tmp_path / "cgroup", tmp_path / "mount") == cores
+    assert workers.quota(tmp_path / "absent") == math.inf
 
 
 def test_workers_are_the_smallest_of_cores_and_quota_and_at_least_one(monkeypatch):
     monkeypatch.delenv("KDCORE_WORKERS", raising=False)
     monkeypatch.setattr(os, "process_cpu_count", lambda: 8, raising=False)
     for quota, count in ((math.inf, 8), (3, 3), (1.5, 2), (0.2, 1)):
-        monkeypatch.setattr(sw, "quota", lambda: quota)
-        assert sw.workers() == count
+        monkeypatch.setattr(workers, "quota", lambda: quota)
+        assert workers.workers() == count
     monkeypatch.setenv("KDCORE_WORKERS", "12")
-    assert sw.workers() == 12
+    assert workers.workers() == 12
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "1e3", "1001", "\u0663", "1 2", "nan"])

@@ -387,7 +387,7 @@ def test_what_cannot_begin_is_refused_before_its_teachers_are_trained(monkeypatc
     with pytest.raises(ValueError, match=says):
         train(student(spec(seed=101)))
     with pytest.raises(ValueError, match=says):
-        tr.check([spec(), student(spec(seed=101))])
+        tr.check_runs([spec(), student(spec(seed=101))])
 
 
 def test_perturbed_weights_give_a_slightly_different_run():

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
+from kdcore import chance
 from kdcore.data import augment, load, views
 from kdcore.spec import Data, View
 
@@ -29,11 +30,16 @@ AT_224 = [
 ]
 
 
+def uniforms(seed, epoch, n):
+    """The table behind the views of n images."""
+    return chance.uniforms(chance.VIEWS, seed, epoch, n, augment.COLUMNS)
+
+
 def make(name, seed=1, epoch=0, n=64, strength=1.0):
     return augment.augment(
         torch.tensor(load(DATA).train_x[:n]),
         View(name=name, strength=strength),
-        views.uniforms(seed, epoch, n),
+        uniforms(seed, epoch, n),
     )
 
 
@@ -63,7 +69,7 @@ def test_clean_is_the_image_itself():
 
 def test_strength_is_the_share_of_images_touched():
     plain, half, full = (make("strong", strength=s) for s in (0.0, 0.5, 1.0))
-    weak_and_cut = augment.cutout(make("weak"), views.uniforms(1, 0, 64), 2)
+    weak_and_cut = augment.cutout(make("weak"), uniforms(1, 0, 64), 2)
     assert torch.equal(plain, weak_and_cut)
     touched = [(v != plain).flatten(1).any(1).float().mean() for v in (half, full)]
     assert 0.2 < touched[0] < 0.6 < touched[1]
@@ -75,7 +81,7 @@ def test_strength_is_the_share_of_images_touched():
 
 def test_uniform_numbers_are_fixed_for_good():
     """The table behind every view, pinned: another numpy must give the same numbers."""
-    u = views.uniforms(7, 3, 1000)
+    u = uniforms(7, 3, 1000)
     assert u.min() >= 0 and u.max() < 1 and abs(u.mean() - 0.5) < 0.01
     assert hashlib.sha256(u.tobytes()).hexdigest()[:16] == "8759772c698ec3f9"
 
@@ -91,13 +97,13 @@ def test_strong_views_are_fixed():
 def test_shift_moves_by_at_most_the_limit():
     x = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
     x[:, :, 14, 14] = 255
-    where = (augment.shift(x, views.uniforms(0, 0, 200), 2) == 255).nonzero()[:, 2:] - 14
+    where = (augment.shift(x, uniforms(0, 0, 200), 2) == 255).nonzero()[:, 2:] - 14
     assert where.abs().max() == 2 and len(where) == 200 and len(where.unique(dim=0)) == 25
 
 
 def test_cutout_zeroes_one_square():
     x = torch.full((500, 1, 28, 28), 200, dtype=torch.uint8)
-    holes = (augment.cutout(x, views.uniforms(0, 0, 500), 2) == 0).flatten(1).sum(1)
+    holes = (augment.cutout(x, uniforms(0, 0, 500), 2) == 0).flatten(1).sum(1)
     # clipped at the top and left border
     assert set(holes.tolist()) == {1, 2, 4} and (holes == 4).float().mean() > 0.85
 
@@ -149,7 +155,7 @@ def test_normalise_gives_zero_mean_and_unit_deviation_in_channels_last():
 
 
 def test_the_policy_is_drawn_uniformly():
-    u = views.uniforms(3, 5, 20_000)
+    u = uniforms(3, 5, 20_000)
     counts = np.bincount((u[:, augment.POLICY] * 25).astype(int), minlength=25)
     assert counts.min() > 680 and counts.max() < 920  # 800 each, 4.3 standard deviations
 
@@ -162,12 +168,12 @@ def test_the_policy_is_drawn_uniformly():
 )
 def test_single_rows_are_those_of_the_whole_table(seed, epoch, index):
     assert np.array_equal(
-        views.uniform_rows(views.VIEWS, seed, epoch, np.array(index), augment.COLUMNS),
-        views.uniforms(seed, epoch, 50)[index],
+        chance.uniform_rows(chance.VIEWS, seed, epoch, np.array(index), augment.COLUMNS),
+        uniforms(seed, epoch, 50)[index],
     )
     assert not np.array_equal(
-        views.uniform_rows(views.FRAMES, seed, epoch, np.array(index), augment.COLUMNS),
-        views.uniforms(seed, epoch, 50)[index],
+        chance.uniform_rows(chance.FRAMES, seed, epoch, np.array(index), augment.COLUMNS),
+        uniforms(seed, epoch, 50)[index],
     )
 
 
@@ -176,7 +182,7 @@ def test_single_rows_are_those_of_the_whole_table(seed, epoch, index):
 
 
 def test_halves_are_enlarged_or_the_other_one_is_black():
-    x, u = torch.zeros(2, 3, 8, 12, dtype=torch.uint8), views.uniforms(0, 0, 2)
+    x, u = torch.zeros(2, 3, 8, 12, dtype=torch.uint8), uniforms(0, 0, 2)
     # two plain halves: enlarged, each fills the frame with its value
     x[..., :6], x[..., 6:] = (50, 200)
     assert (
@@ -197,26 +203,26 @@ def test_halves_are_enlarged_or_the_other_one_is_black():
 
 def test_an_enlarged_half_keeps_its_order_from_left_to_right():
     x = torch.arange(0, 240, 10, dtype=torch.uint8).expand(1, 1, 24, 24)
-    left = augment.part(x, "left", views.uniforms(0, 0, 1))[0, 0, 0].int()
+    left = augment.part(x, "left", uniforms(0, 0, 1))[0, 0, 0].int()
     assert (left.diff() >= 0).all() and left[0] <= 5 and 105 <= left[-1] <= 115
 
 
 def test_a_random_half_is_either_one_about_equally_and_fixed_by_seed_epoch_and_index():
     x = torch.zeros(4000, 1, 2, 4, dtype=torch.uint8)
     x[..., :2], x[..., 2:] = 50, 200
-    side = augment.part(x, "random", views.uniforms(5, 2, 4000))
+    side = augment.part(x, "random", uniforms(5, 2, 4000))
     # 4.4 standard deviations
     assert (
         set(side.unique().tolist()) == {50, 200}
         and abs((side[:, 0, 0, 0] == 50).float().mean() - 0.5) < 0.035
     )
-    assert torch.equal(side[:100], augment.part(x[:100], "random", views.uniforms(5, 2, 100)))
-    assert not torch.equal(side, augment.part(x, "random", views.uniforms(5, 3, 4000)))
+    assert torch.equal(side[:100], augment.part(x[:100], "random", uniforms(5, 2, 100)))
+    assert not torch.equal(side, augment.part(x, "random", uniforms(5, 3, 4000)))
     whole, half = (
         views.epoch_view(DATA, "train", View(name="weak", strength=0.0, part=p), 1, 3)
         for p in ("whole", "random")
     )
-    sides = [augment.part(whole, p, views.uniforms(1, 3, 64)) for p in ("left", "right")]
+    sides = [augment.part(whole, p, uniforms(1, 3, 64)) for p in ("left", "right")]
     assert all(torch.equal(h, a) or torch.equal(h, b) for h, a, b in zip(half, *sides))
 
 
@@ -249,8 +255,8 @@ def at_224(name, index=range(12), seed=1, epoch=0):
 
 def by_hand(x, name, seed=1, epoch=0):
     """Base and weak views with PIL alone, from the two tables."""
-    u = views.uniform_rows(views.VIEWS, seed, epoch, np.arange(len(x)), augment.COLUMNS)
-    v = views.uniform_rows(views.FRAMES, seed, epoch, np.arange(len(x)), augment.FRAME_COLUMNS)
+    u = chance.uniform_rows(chance.VIEWS, seed, epoch, np.arange(len(x)), augment.COLUMNS)
+    v = chance.uniform_rows(chance.FRAMES, seed, epoch, np.arange(len(x)), augment.FRAME_COLUMNS)
     for image, a, b in zip(x, u, v):
         image = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
         top, left, h, w = augment.crop_box(32, 32, 0.2 if name.startswith("cifar") else 0.08, b)
@@ -310,7 +316,7 @@ def test_a_wide_image_is_cut_or_stretched():
 
 def test_the_strong_cifar_view_is_autoaugment_with_a_hole(pictures):
     weak_frame = torch.stack(list(by_hand(pictures, "cifar-base")))
-    u = views.uniforms(1, 0, 12)
+    u = uniforms(1, 0, 12)
     x = at_224("cifar-strong")
     assert torch.equal(
         x,
@@ -347,7 +353,7 @@ def test_randaugment_fills_with_imagenets_mean_colour():
 
 def test_the_strong_imagenet_view_is_the_weak_one_with_randaugment(pictures):
     x, weak = at_224("imagenet-strong"), at_224("imagenet-weak")
-    assert torch.equal(x, augment.randaugment(weak, views.uniforms(1, 0, 12)))
+    assert torch.equal(x, augment.randaugment(weak, uniforms(1, 0, 12)))
     # each of the two operations is left out half of the time
     assert 0 < (x == weak).flatten(1).all(1).float().mean() < 1
 
@@ -373,7 +379,9 @@ def test_crops_are_distributed_as_torchvisions():
     ours = np.array(
         [
             augment.crop_box(30, 40, 0.2, v)
-            for v in views.uniform_rows(views.FRAMES, 0, 0, np.arange(4000), augment.FRAME_COLUMNS)
+            for v in chance.uniform_rows(
+                chance.FRAMES, 0, 0, np.arange(4000), augment.FRAME_COLUMNS
+            )
         ]
     )
     difference = ours.mean(0) - theirs.mean(0)

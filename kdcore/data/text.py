@@ -1,5 +1,5 @@
-"""Text data sets as arrays of word numbers: `read(name, root)` returns the same arrays on every
-machine.
+"""Text data sets as arrays of word numbers: `as_numbers(name, root)` returns the same arrays on
+every machine.
 
     wordnet_glosses  inside this package: definitions of nouns, 20,000 train and 5,000 test; 12
                      classes, the kind of thing that is defined
@@ -25,9 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kdcore import data
 from kdcore.data import own
+from kdcore.data.canonical import undamaged
 
+GLOSSES = Path(__file__).parents[1] / "datasets" / "wordnet_glosses"
 # words kept of each text, from its beginning
 LENGTH = {"wordnet_glosses": 24, "ag_news": 64, "imdb": 200}
 CLASSES = {
@@ -91,12 +92,12 @@ def length(texts: list[list[str]]) -> int:
 
 
 @functools.lru_cache(maxsize=2)
-def read(name: str, root: str, digest: str = ""):
+def as_numbers(name: str, root: str, digest: str = ""):
     """(train_x, train_y, test_x, test_y, classes, vocabulary): x int32 (n, words kept), y int64
-    (n,), read-only; vocabulary[i] is word number i.
+    (n,), read-only, in the order of the files; vocabulary[i] is word number i.
 
     The vocabulary is that of the complete training part, whatever is drawn from it later. `root` is
-    the folder KDCORE_DATA, not looked at for wordnet_glosses; which files are absent says
+    the folder KDCORE_DATA, or GLOSSES of wordnet_glosses; which files are absent says
     kdcore.data.check. ValueError: a line that is not of the form above, with its number.
     """
     if name.startswith("csv:"):
@@ -104,7 +105,7 @@ def read(name: str, root: str, digest: str = ""):
     else:
         found, classes = (
             {
-                part: _glosses(part)
+                part: _glosses(Path(root), part)
                 if name == "wordnet_glosses"
                 else _table(name, Path(root) / name / f"{part}.csv")
                 for part in ("train", "test")
@@ -126,21 +127,19 @@ def read(name: str, root: str, digest: str = ""):
     kept = LENGTH.get(name) or length(parts["train"][0])
     known = vocabulary([text[:kept] for text in parts["train"][0]])
     arrays = []
-    for part, (texts, y) in parts.items():
+    for texts, y in parts.values():
         x = encode([text[:kept] for text in texts], known, kept)
-        if part == "test" and name != "wordnet_glosses":
-            x, y = data.mixed(x, y)
         x.flags.writeable = y.flags.writeable = False
         arrays += [x, y]
     return *arrays, classes, known
 
 
-def _glosses(part):
+def _glosses(folder, part):
     """Texts and labels of one embedded part: gzipped lines "category, gloss", tab between, in the
     order drawn.
     """
-    content = gzip.decompress((data.GLOSSES / f"{part}.tsv.gz").read_bytes())
-    data.intact(data.GLOSSES, {part: content})
+    content = gzip.decompress((folder / f"{part}.tsv.gz").read_bytes())
+    undamaged(folder, {part: content})
     lines = [line.split("\t") for line in content.decode("ascii").splitlines()]
     return [gloss for _, gloss in lines], [
         CLASSES["wordnet_glosses"].index(category) for category, _ in lines

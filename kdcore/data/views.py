@@ -1,8 +1,8 @@
 """Views: augmented images as pure functions of (augmentation, strength, aug_seed, epoch, index).
 
-Every random choice is read from a table of uniform numbers, row = image, made by a counter-based
-generator keyed by (aug_seed, epoch). No generator state exists, so any epoch, in any order, in any
-process, gives the same bits; teachers and students that name the same view see the same tensor.
+Every random choice is read from a table of uniform numbers, row = image, that kdcore.chance draws
+for (aug_seed, epoch). No generator state exists, so any epoch, in any order, in any process, gives
+the same bits; teachers and students that name the same view see the same tensor.
 
 Images are uint8 (N, C, H, W) throughout; what is done to them is in kdcore.data.augment.
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdcore import chance
 from kdcore.data import load, picture
 from kdcore.data.augment import (
     COLUMNS,
@@ -32,45 +33,11 @@ from kdcore.data.augment import (
 )
 from kdcore.spec import Data, View, ViewName
 
-# purposes: views, batch order and frames of one seed are independent
-VIEWS, ORDER, FRAMES = (1, 2, 3)
 BLOCK = 20  # epochs of a small data set that are augmented in one go
 LARGE = 2**28  # bytes: an epoch of images above this is never held at once
 # views that keep the size of the data's images; all others are 224 x 224
 OWN_SIZE = ("clean", "base", "weak", "strong")
 STILL = ("clean", "resize", "center-crop")  # views that are the same in every epoch
-
-
-def words(purpose: int, seed: int, epoch: int, n: int) -> np.ndarray:
-    """(n,) random 64-bit words, a pure function of (purpose, seed, epoch, position). Philox's raw
-    output, which no library re-maps.
-    """
-    return np.random.Philox(
-        key=np.array([purpose << 32 | seed, epoch], dtype=np.uint64)
-    ).random_raw(n)
-
-
-def uniforms(aug_seed: int, epoch: int, n: int) -> np.ndarray:
-    """(n, COLUMNS) numbers in [0, 1): row i depends on (aug_seed, epoch, i) alone."""
-    return (words(VIEWS, aug_seed, epoch, n * COLUMNS) >> 11).reshape(n, COLUMNS) * 2.0**-53
-
-
-def uniform_rows(
-    purpose: int, seed: int, epoch: int, index: np.ndarray, columns: int
-) -> np.ndarray:
-    """(len(index), columns) numbers in [0, 1): these rows of a table such as `uniforms`, without
-    the others (Philox makes four words per count).
-    """
-    key = np.array([purpose << 32 | seed, epoch], dtype=np.uint64)
-    raw = [
-        np.random.Philox(key=key, counter=int(i) * columns // 4).random_raw(columns) for i in index
-    ]
-    return (np.stack(raw) >> 11) * 2.0**-53
-
-
-def permutation(order_seed: int, epoch: int, n: int) -> np.ndarray:
-    """The order of the n examples in one epoch, a pure function of (order_seed, epoch)."""
-    return np.argsort(words(ORDER, order_seed, epoch, n), kind="stable")
 
 
 def at_224(
@@ -100,8 +67,8 @@ def at_224(
     """
     x = getattr(load(data), f"{split}_x")
     u, v = (
-        uniform_rows(VIEWS, aug_seed, epoch, index, COLUMNS),
-        uniform_rows(FRAMES, aug_seed, epoch, index, FRAME_COLUMNS),
+        chance.uniform_rows(chance.VIEWS, aug_seed, epoch, index, COLUMNS),
+        chance.uniform_rows(chance.FRAMES, aug_seed, epoch, index, FRAME_COLUMNS),
     )
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
         frames = pool.map(
@@ -156,7 +123,7 @@ def large(data: Data, split: str, view: View) -> bool:
 
 
 @lru_cache(maxsize=4)
-def images(data: Data, split: str, device: str) -> Tensor:
+def on_device(data: Data, split: str, device: str) -> Tensor:
     """The split's images on the device, uint8 (n, C, H, W)."""
     return torch.tensor(pixels(data, split), device=device)
 
@@ -167,8 +134,10 @@ def several(
     """The view in several epochs, uint8 (epochs, n, C, H, W), in one go: the more images share a
     call, the faster.
     """
-    x = images(data, split, device)
-    u = np.concatenate([uniforms(aug_seed, e, len(x)) for e in epochs])
+    x = on_device(data, split, device)
+    u = np.concatenate(
+        [chance.uniforms(chance.VIEWS, aug_seed, e, len(x), COLUMNS) for e in epochs]
+    )
     return augment(x.repeat(len(epochs), 1, 1, 1), view, u).view(len(epochs), *x.shape)
 
 
@@ -192,13 +161,13 @@ def epoch_view(
             device,
         )
     if view.name == "clean" and view.part == "whole":
-        return images(data, split, device)
-    if images(data, split, device).ndim == 2:
+        return on_device(data, split, device)
+    if on_device(data, split, device).ndim == 2:
         raise ValueError(
             f"{data.name} is text: the only view of it is 'clean', whole; {view.name!r}, "
             f"{view.part} is for images."
         )
-    if images(data, split, device).numel() > 2**20:
+    if on_device(data, split, device).numel() > 2**20:
         return several(data, split, view, aug_seed, range(epoch, epoch + 1), device)[0]
     first = epoch - epoch % BLOCK
     return kept(data, split, view, aug_seed, range(first, first + BLOCK), device)[epoch - first]

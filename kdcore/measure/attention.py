@@ -48,7 +48,7 @@ def test_images(spec: Spec, view: View, which) -> tuple[torch.Tensor, torch.Tens
     ]
 
 
-def models_of(spec: Spec) -> dict[str, Spec]:
+def teachers_and_student(spec: Spec) -> dict[str, Spec]:
     """A student and its teachers by the names they have in the tables."""
     return {f"T{k}": t for k, t in enumerate(spec.teachers, 1)} | {"S": spec}
 
@@ -91,7 +91,7 @@ def attention(
     On the weak and strong views and for teacher and student only iou and chance are taken;
     thresholds vary on clean images.
     """
-    models = models_of(spec)
+    models = teachers_and_student(spec)
     teachers = [name for name in models if name != "S"]
     groups = ({"T": teachers} if len(teachers) > 1 else {}) | {f"{t}-S": [t, "S"] for t in teachers}
     row = {}
@@ -188,7 +188,7 @@ def gallery(spec: Spec, images: list[int]) -> dict[str, list]:
         f"{kind} {name}": [
             [[round(float(v), 3) for v in line] for line in one] for one in att.rescale(m)
         ]
-        for name, model in models_of(spec).items()
+        for name, model in teachers_and_student(spec).items()
         for kind, m in maps(model, x, y).items()
     }
 
@@ -211,7 +211,7 @@ def portraits(spec: Spec) -> dict[str, list]:
     data, row = load(spec.data), {}
     x = torch.from_numpy(photographs.reduced(*data.train_x.shape[1:])).to(device())
     x = normalise(x, data.mean, data.std)
-    for name, model in models_of(spec).items():
+    for name, model in teachers_and_student(spec).items():
         f, weight, bias, z = att.features(frozen(model), x)
         shift = (
             torch.randn(

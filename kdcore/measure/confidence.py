@@ -154,7 +154,7 @@ def compared(spec: Spec, models: dict[str, Spec]) -> dict[str, float]:
     return {k: float(f"{v:.8g}") for k, v in row.items()}
 
 
-def counts(x, y, bins: int, low: float, high: float) -> list[list[int]]:
+def cell_counts(x, y, bins: int, low: float, high: float) -> list[list[int]]:
     """Points per cell, [bin of y][bin of x], bins x bins equal cells of the square from low to
     high; what lies beyond counts in the outermost cells.
     """
@@ -191,7 +191,7 @@ def density(spec: Spec, bins: int, low: float, high: float) -> dict[str, list]:
             at, y = f"{split} {name}", log_odds(z[name], chosen)
             m = slope(x, y)
             row |= {
-                at: counts(x, y, bins, low, high),
+                at: cell_counts(x, y, bins, low, high),
                 f"mean {at}": means(x, y),
                 f"line {at}": [round(v, 4) for v in (m, float(y.mean() - m * x.mean()))],
                 f"beyond {at}": float(
@@ -199,5 +199,5 @@ def density(spec: Spec, bins: int, low: float, high: float) -> dict[str, list]:
                 ),
             }
             if split == "train" and wrong.any():
-                row[f"{at} mislabelled"] = counts(x[wrong], y[wrong], bins, low, high)
+                row[f"{at} mislabelled"] = cell_counts(x[wrong], y[wrong], bins, low, high)
     return row

@@ -130,7 +130,7 @@ def reliability(spec: Spec, bins: int) -> dict[str, float]:
     """The reliability diagram on clean test images: "count b", "confidence b", "accuracy b" in bins
     b = 0 ... of confidence.
     """
-    r = metrics.reliability(
+    r = metrics.reliability_bins(
         recorded(spec, spec.data, "test", clean(spec), 1), load(spec.data).test_y, bins
     )
     columns = {"count": r.count, "confidence": r.confidence, "accuracy": r.accuracy}

@@ -74,7 +74,7 @@ def bases(spec: Spec) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def recorded(spec: Spec, every: int, basis_of: Spec) -> dict[str, np.ndarray]:
+def recorded_paths(spec: Spec, every: int, basis_of: Spec) -> dict[str, np.ndarray]:
     """||v_k^T (W(t) - W(0))|| of each layer after every so many steps, and the eigenvalues, on the
     directions of `basis_of`: "layer 1" (records, k), "layer 1 eigenvalues" (k,). Trained with a
     recorder, once, and stored.
@@ -152,15 +152,15 @@ def trajectories(spec: Spec, every: int, control: bool, continued: int) -> dict[
         for name, s in (("teacher", teacher), ("student", spec))
     }
     reference, student = (
-        recorded(teacher_continued(spec, continued), every, teacher),
-        recorded(spec, every, teacher),
+        recorded_paths(teacher_continued(spec, continued), every, teacher),
+        recorded_paths(spec, every, teacher),
     )
     runs = {
         "student": student,
         "late": {name: path[3 * len(path) // 4 :] for name, path in student.items()},
     }
     runs |= {
-        name: recorded(other, every, teacher)
+        name: recorded_paths(other, every, teacher)
         for name, other in (controls(spec) if control else {}).items()
     }
     names = [name for name in reference if "eigenvalues" not in name]
@@ -205,8 +205,8 @@ def paths(spec: Spec, every: int, continued: int) -> dict[str, list]:
     """
     teacher, found = spec.teachers[0], {}
     runs = {
-        "one-hot": recorded(teacher_continued(spec, continued), every, teacher),
-        "student": recorded(spec, every, teacher),
+        "one-hot": recorded_paths(teacher_continued(spec, continued), every, teacher),
+        "student": recorded_paths(spec, every, teacher),
     }
     for layer in ("layer 1", "layer 2"):
         if layer in runs["student"]:

@@ -98,7 +98,7 @@ def correct(logits, y):
     return (z.argmax(1) == _classes(y, z.shape[1], len(z))).astype(np.float64)
 
 
-def confidence(logits):
+def max_probability(logits):
     """max_c softmax_c, the probability of the predicted class. (n, C) -> (n,)."""
     return np.exp(_log_softmax(*_logits(logits)).max(1))
 
@@ -233,12 +233,12 @@ class Reliability(NamedTuple):
     count: np.ndarray  # (bins,) examples
 
 
-def reliability(logits, y, bins=15):
+def reliability_bins(logits, y, bins=15):
     """Mean confidence and accuracy in equal-width bins (a, b] of confidence. (n, C), (n,) ->
     Reliability.
     """
     bins = whole(bins, "bins", 1)
-    right, conf, edges = correct(logits, y), confidence(logits), np.linspace(0, 1, bins + 1)
+    right, conf, edges = correct(logits, y), max_probability(logits), np.linspace(0, 1, bins + 1)
     where = np.searchsorted(edges, conf, side="left") - 1
     count = np.bincount(where, minlength=bins)
     with np.errstate(invalid="ignore"):  # 0 / 0 is the nan of an empty bin
@@ -253,7 +253,7 @@ def ece(logits, y, bins=15):
     Guo et al. 2017; Guo et al. 2024, Eq. H.2. Depends on the number of bins and on the examples:
     give validation examples.
     """
-    r = reliability(logits, y, bins)
+    r = reliability_bins(logits, y, bins)
     return float(np.nansum(r.count * np.abs(r.accuracy - r.confidence)) / r.count.sum())
 
 
@@ -261,7 +261,7 @@ def official_ece(logits, y):
     """Plain mean over 10 bins of |accuracy_m - confidence_m|, an empty bin counting 0: a bin of 1
     weighs as one of 9,999.
     """
-    r = reliability(logits, y, 10)
+    r = reliability_bins(logits, y, 10)
     return float(np.nansum(np.abs(r.accuracy - r.confidence)) / 10)
 
 

@@ -18,16 +18,20 @@ Length = Annotated[int, Field(ge=1)]
 
 
 class Place(NamedTuple):
-    """One setting, and what is varied in it."""
+    """One setting, and what is varied in it: one thing at a time, the others as usual."""
 
     setting: settings.Setting
-    lengths: list[int]  # of teachers, ascending
-    temperatures: list[float]
-    weights: list[float]
-    noises: list[float]
-    points: list[float]
+    # the usual length of a teacher, temperature and weight of its loss, noise of the labels
+    usual: dict[str, float]
+    sweeps: dict[str, list]  # the values of each, ascending, the usual one among them
+    points: list[float]  # shares of the steps after which the loss is switched
     judged: float
     switched: list[int]  # lengths of the teachers with which the loss is switched
+
+    @property
+    def lengths(self) -> list[int]:
+        """Of all teachers, ascending."""
+        return self.sweeps["length"]
 
 
 class Places(settings.Main):
@@ -100,12 +104,15 @@ class Places(settings.Main):
 
         def place(setting, lengths, prefix, weights=()):
             switched = sorted(set(getattr(self, prefix + "switch_teachers")))
+            usual = dict(length=setting.teacher_epochs, temperature=self.temperature)
+            usual |= dict(weight=1.0, noise=setting.label_noise)
+            further = dict(length=[*lengths, *switched], weight=weights)
+            further["temperature"] = getattr(self, prefix + "temperatures")
+            further["noise"] = getattr(self, prefix + "noises")
             return Place(
                 setting,
-                sorted({setting.teacher_epochs, *lengths, *switched}),
-                getattr(self, prefix + "temperatures"),
-                list(weights),
-                getattr(self, prefix + "noises"),
+                usual,
+                {name: sorted({value, *further[name]}) for name, value in usual.items()},
                 sorted(getattr(self, prefix + "switch_points")),
                 getattr(self, prefix + "judged_point"),
                 switched,

@@ -46,6 +46,7 @@ What the chapters are made of; nothing above imports it
     book.parameters       what a reader may change
     book.trials           the runs of Guo et al. (2024)
     book.settings         the runs of Nagarajan et al. (2023)
+    book.places           three of their settings side by side
     book.contrasts        the statistics of claims, a file for each chapter
     book.chapter          numbers in prose, tables, and where a page came from
     book.claims           the one rule that judges, and what a page leaves

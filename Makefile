@@ -6,6 +6,9 @@ KDCORE_SITE ?=
 PY := .venv/bin/python
 BOOK := $(PY) -c "from jupyter_book.cli.main import main; main()"  # its script in .venv/bin names the folder, which a shell may have to read
 CHAPTERS = $(filter-out verdicts,$(notdir $(shell grep -o 'book/chapters/[a-z0-9_]*' _toc.yml)))  # verdicts are read from the others' pages
+CODE = kdcore tests scripts benchmarks conftest.py book/_ext  # all Python but the notebooks' cells
+# Neither browser nor training, and quick; the other files of tests/ are for `make test`.
+QUICK = api chance confidence contracts contrasts divergence eigen losses metrics own_data provenance published_tables settings spec stats structure trials
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT &&
 
 # What is given reaches the recipes through the environment and as it is, and folders as "$$PWD": a blank, a quote or a $ in them is no syntax.
@@ -19,7 +22,7 @@ export NAME PRESET PARAMS PYTHON
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: help env book site pdf test chapter reproduce publish refresh faults bench clean
+.PHONY: help env lint check book site pdf test chapter reproduce publish refresh faults bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -58,6 +61,13 @@ reproduce:  ## the book again from nothing: every published number is trained an
 
 publish: env  ## NAME=...: run the published preset and keep its rows in book/results/ (then read the diff)
 	KDCORE_PUBLISH="$$PWD/book/results" $(PY) scripts/execute_chapter.py --preset published -- "$$NAME"
+
+lint: env  ## ruff: rules and format of all code but the notebooks' cells
+	$(PY) -m ruff check $(CODE)
+	$(PY) -m ruff format --check $(CODE)
+
+check: lint  ## lint, and the tests that need neither browser nor training: under a minute
+	$(PY) -m pytest -q -n auto --dist loadfile $(QUICK:%=tests/test_%.py)
 
 # Notebooks run against an empty store and no committed results: what is compared has been trained by this code.
 test: env  ## unit tests, then every notebook against its committed outputs

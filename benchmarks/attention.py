@@ -1,5 +1,5 @@
-"""What attention costs beyond the forward passes, as ratios measured in one run: `python
-benchmarks/attention.py`. CPU, one thread, two to three minutes.
+"""What attention costs beyond the forward passes, as ratios measured in one run:
+`python benchmarks/attention.py`. CPU, one thread, two to three minutes.
 
 Two teachers (resnet-32-64, first weights) see the same 10,000 random images of 28 x 28 in 10
 classes. Wanted is the IoU of their label maps for each image, threshold 0.4. Contestants, all from

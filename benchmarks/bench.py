@@ -103,11 +103,9 @@ def pictures(x: np.ndarray, y: np.ndarray) -> torchvision.datasets.CIFAR100:
     crop, flip, to tensor, normalise.
     """
     t, dataset = torchvision.transforms, object.__new__(torchvision.datasets.CIFAR100)
-    dataset.data, dataset.targets, dataset.target_transform = (
-        x.transpose(0, 2, 3, 1).copy(),
-        y.tolist(),
-        None,
-    )
+    dataset.data = x.transpose(0, 2, 3, 1).copy()
+    dataset.targets = y.tolist()
+    dataset.target_transform = None
     dataset.transform = t.Compose(
         [
             t.RandomCrop(32, padding=2),
@@ -211,10 +209,8 @@ def main() -> None:
     torch.manual_seed(0)
     logging.getLogger().setLevel(logging.WARNING)
     random = np.random.default_rng(0)
-    images, labels = (
-        random.integers(0, 256, (N, 3, 32, 32), dtype=np.uint8),
-        random.integers(0, CLASSES, N),
-    )
+    images = random.integers(0, 256, (N, 3, 32, 32), dtype=np.uint8)
+    labels = random.integers(0, CLASSES, N)
     data = Dataset(
         images, labels, images[:0], labels[:0], tuple(map(str, range(CLASSES))), MEAN, STD
     )

@@ -51,9 +51,8 @@ def _labels(labels: Tensor, student: Tensor) -> Tensor:
     if labels.device.type == "cpu":
         values = labels.tolist()
         low, high = min(values), max(values)
-        if (
-            low < 0 or high >= student.shape[1]
-        ):  # PyTorch leaves out examples labelled -100 without a word
+        # PyTorch leaves out examples labelled -100 without a word
+        if low < 0 or high >= student.shape[1]:
             raise ValueError(
                 f"labels run from {low} to {high}; allowed are 0 to {student.shape[1] - 1}."
             )

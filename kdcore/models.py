@@ -19,9 +19,11 @@ bag-64-128     text: the mean of word vectors of 64 numbers, then a hidden layer
 transformer-32x1    text: an encoder of width 32 and depth 1, mean over the words
 "Centred" inputs or features have mean zero over the training images, and their covariance has the
 largest eigenvalue 1; with -raw at the end the mean stays, and the second moment has. These two
-constants are fixed before training. Any other name is handed to timm.create_model, e.g. resnet50,
-resnet18 and vit_base_patch32_224, which Guo et al. (2024) use. Networks of timm that draw random
-numbers while they train (stochastic depth, dropout) are refused: a run could not be repeated.
+constants are fixed before training.
+
+Any other name is handed to timm.create_model, e.g. resnet50, resnet18 and vit_base_patch32_224,
+which Guo et al. (2024) use. Networks of timm that draw random numbers while they train (stochastic
+depth, dropout) are refused: a run could not be repeated.
 """
 
 import math
@@ -105,14 +107,14 @@ def vit(
 
 
 def cifar_resnet(depth: int, in_chans: int, num_classes: int) -> nn.Module:
-    """Three stages of (depth - 2) / 6 basic blocks; the first convolution does not halve the image."""
+    """Three stages of (depth - 2) / 6 basic blocks; the first convolution keeps the size."""
     net = resnet((16, 32, 64), (1, 2, 2), in_chans, num_classes, depth=(depth - 2) // 6)
     net.stem.conv.stride = (1, 1)  # timm's stem halves the map
     return net
 
 
 def cnn(width: int, in_chans: int, num_classes: int, plain: bool) -> nn.Module:
-    """5x5 and twice 3x3 convolutions of stride 2, ReLU after each, mean over the map, linear head."""
+    """A 5x5 and two 3x3 convolutions of stride 2, each with ReLU; mean over the map, linear."""
     layers = []
     for before, after, kernel in (
         (in_chans, width, 5),
@@ -209,10 +211,8 @@ class TextTransformer(nn.Module):
 
     def __init__(self, width: int, depth: int, length: int, num_classes: int):
         super().__init__()
-        self.words, self.places = (
-            nn.Embedding(IDS, width, padding_idx=0),
-            nn.Parameter(torch.randn(length, width) * 0.1),
-        )
+        self.words = nn.Embedding(IDS, width, padding_idx=0)
+        self.places = nn.Parameter(torch.randn(length, width) * 0.1)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width,
@@ -226,9 +226,8 @@ class TextTransformer(nn.Module):
         )
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, num_classes)
         with torch.no_grad():
-            self.words.weight.normal_(0, 0.3)[0] = (
-                0  # with N(0, 1), the default, it learns markedly worse
-            )
+            # with N(0, 1), the default, it learns markedly worse
+            self.words.weight.normal_(0, 0.3)[0] = 0
 
     def forward(self, ids: Tensor) -> Tensor:
         ids = ids[:, : max(1, int((ids != 0).sum(1).max()))]  # columns of padding alone say nothing

@@ -67,10 +67,8 @@ def commit(folder: str | Path = PACKAGE.parent) -> str:
 
     try:
         if Path(folder).resolve() == PACKAGE.parent and declared_version():
-            top, tracked = (
-                git("rev-parse", "--show-toplevel"),
-                git("ls-files", "--error-unmatch", str(PACKAGE / "__init__.py")),
-            )
+            top = git("rev-parse", "--show-toplevel")
+            tracked = git("ls-files", "--error-unmatch", str(PACKAGE / "__init__.py"))
             if (
                 top
                 and tracked

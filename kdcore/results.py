@@ -323,9 +323,8 @@ def publish_rows(measurement: Callable, rows: list[dict]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.parent / ".lock"):
-            for leftover in path.parent.glob(
-                f"{path.name}.*.tmp"
-            ):  # of a killed process: whoever writes holds the lock
+            # of a killed process: whoever writes holds the lock
+            for leftover in path.parent.glob(f"{path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
             before = path.read_bytes() if os.path.lexists(path) else b""
             old = {row["key"]: text for text, row in intact(path)} if before else {}

@@ -199,9 +199,8 @@ class Data(Plain):
     label_seed: Seed = 0
     # pixels of a side, for class folders of your own
     size: int | None = Field(default=None, ge=8, le=256)
-    digest: str = (
-        ""  # of your own data (kdcore.data.own): what lies there when the run is described
-    )
+    # of your own data (kdcore.data.own): what lies there when the run is described
+    digest: str = ""
 
     @model_validator(mode="after")
     def _size_of_own_pictures(self) -> "Data":

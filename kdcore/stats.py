@@ -144,7 +144,7 @@ def _codes(labels, n, name):
 
 
 def _permutation_p(x, y, cells):
-    """Two-sided p of sum x y when y is rearranged inside each cell; x and y already centred there."""
+    """Two-sided p of sum x y when y is rearranged inside each cell; x and y are centred there."""
     cells = [c for c in cells if len(c) > 1]
     if prod(factorial(len(c)) for c in cells) <= EXACT:
         totals = np.zeros(1)

@@ -119,17 +119,15 @@ def look(kind: str, key: str) -> tuple[Entry | None, str]:
             )
         return entry, ""
     except OSError as error:
-        if error.errno not in DAMAGE and not isinstance(
-            error, FileNotFoundError
-        ):  # safetensors raises it without a number
+        # safetensors raises it without a number
+        if error.errno not in DAMAGE and not isinstance(error, FileNotFoundError):
             raise StoreError(
                 f"the run store {root()} cannot be read ({error}): let its owner permit it (chmod "
                 "-R g+rX), or set KDCORE_STORE to another "
                 "folder"
             ) from error
-        return None, str(error) if os.path.lexists(
-            place
-        ) else ""  # else another process is replacing it right now
+        # else another process is replacing it right now
+        return None, str(error) if os.path.lexists(place) else ""
     except (
         ValueError,
         KeyError,

@@ -242,9 +242,8 @@ def sweep(
     workers are gone, ends the sweep. A script (a notebook need not) calls it under
     `if __name__ == "__main__":`, as multiprocessing asks.
     """
-    if getattr(
-        multiprocessing.current_process(), "_inheriting", False
-    ):  # a process that is just importing a script without main guard
+    # a process that is just importing a script without main guard
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit('call sweep or results.collect under `if __name__ == "__main__":`')
     executor = chosen() if executor is None else executor
     wanted, runs, teachers = plan(specs)
@@ -257,9 +256,8 @@ def sweep(
     if runs:
         from kdcore.train import check_runs
 
-        check_runs(
-            list(runs.values())
-        )  # before the first training, not when a student's turn comes
+        # before the first training, not when a student's turn comes
+        check_runs(list(runs.values()))
     # teachers that are not trained yet
     left = {name: {t for t in teachers[name] if t in runs} for name in runs}
     students = {name: [] for name in runs}
@@ -290,9 +288,8 @@ def sweep(
                     sign(name).unlink(missing_ok=True)  # of a worker that was killed
             jobs[name] = pool.submit(work, runs[name], then if name in asked else None, order)
         except Exception as error:
-            if (
-                executor is None and isinstance(error, OSError) and jobs
-            ):  # no further process: with those that there are
+            # no further process: with those that there are
+            if executor is None and isinstance(error, OSError) and jobs:
                 ready.appendleft(name)
                 return False
             fail(name, f"the executor does not take it ({type(error).__name__}: {error})")
@@ -355,9 +352,8 @@ def sweep(
                         f"the executor cancelled it ({type(error).__name__}): was it shut down? "
                         "Make a new executor and call again",
                     )
-                except (
-                    Exception
-                ) as error:  # of the executor: those of the run are caught where it runs
+                # of the executor: those of the run are caught where it runs
+                except Exception as error:
                     fail(name, f"{type(error).__name__}: {error}")
                 else:
                     if isinstance(result, Failure):
@@ -423,5 +419,8 @@ class Watch:
         ):
             return "the executor has been shut down: make a new one and call again"
         if self.silent > (SILENCE if now or shut else NEVER):
-            return f"no worker of the executor has given a sign of life for {self.silent:.0f} s: start workers, make a new executor and call again"
+            return (
+                f"no worker of the executor has given a sign of life for {self.silent:.0f} s: "
+                "start workers, make a new executor and call again"
+            )
         return None

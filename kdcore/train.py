@@ -34,13 +34,14 @@ SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
 CHUNK = 2048  # images at a time whose logits are recorded; a multiple of every batch in `forward`
 # times the loss of the first step: a run whose mean loss of an epoch lies above has diverged
 GROWN = 1000.0
-LEAST_LOSS = (
-    0.1  # a first loss below this, as of a student that starts at its teacher, counts as this
-)
-# logits that vary less over the classes have no z-scores: their gradient would be larger than 1 /
-# this
+# a first loss below this, as of a student that starts at its teacher, counts as this
+LEAST_LOSS = 0.1
+# logits that vary less over the classes have no z-scores, whose gradient would be above 1 / this
 FLAT = 1e-6
-NOT_DEALT = "dealt = {!r} is not allowed here: it deals out recorded logits, and these teachers run beside the student"
+NOT_DEALT = (
+    "dealt = {!r} is not allowed here: it deals out recorded logits, and these teachers run beside "
+    "the student"
+)
 SHARED = 2**31  # bytes: a block of one teacher's logits above this is neither kept nor shared
 
 

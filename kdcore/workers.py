@@ -179,8 +179,8 @@ def unable(pool: Processes, then: Callable | None) -> str | None:
     except BrokenExecutor:
         return (
             "the worker processes end as soon as they start. They import the script that calls "
-            'sweep or results.collect, so the script must call it under `if __name__ == "__main__":`;'
-            " and there must be memory for them."
+            "sweep or results.collect, so the script must call it under "
+            '`if __name__ == "__main__":`; and there must be memory for them.'
         )
     except OSError as error:
         return (

@@ -291,7 +291,7 @@ def main(book: Path, site: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("book", nargs="?", type=Path, default=ROOT / "_build" / "html")
     parser.add_argument(
         "--site", action="store_true", help="also a fault: what a page would load from elsewhere"

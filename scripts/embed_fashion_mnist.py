@@ -57,16 +57,14 @@ def main(folder, target, n_train=10_000):
     target.mkdir(parents=True, exist_ok=True)
     sums = {}
     for part, prefix, count in (("train", "train", n_train), ("test", "t10k", None)):
-        images, labels = (
-            read_idx(folder, f"{prefix}-images-idx3-ubyte"),
-            read_idx(folder, f"{prefix}-labels-idx1-ubyte"),
-        )
+        images = read_idx(folder, f"{prefix}-images-idx3-ubyte")
+        labels = read_idx(folder, f"{prefix}-labels-idx1-ubyte")
         sums |= write_part(target, part, images[:count], labels[:count])
     (target / "sha256.json").write_text(json.dumps(sums, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("folder", help="folder with the four original files")
     parser.add_argument(
         "target", nargs="?", default=HERE, help="folder to write to (default: inside the package)"

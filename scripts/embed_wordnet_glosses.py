@@ -90,7 +90,7 @@ def main(path, target, n_train=20_000, n_test=5_000):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("file", help="data.noun of WordNet 3.0, or glosses.tsv.gz")
     parser.add_argument(
         "target", nargs="?", default=HERE, help="folder to write to (default: inside the package)"

@@ -1,11 +1,9 @@
 """Executes a chapter with papermill and writes a page source that is the same, byte for byte, on
 every run.
 
-    python scripts/execute_chapter.py low_fidelity                                  # quick, into
-            book/chapters/
+    python scripts/execute_chapter.py low_fidelity      # quick, into book/chapters/
     python scripts/execute_chapter.py low_fidelity --preset published -p temperature 5
-    python scripts/execute_chapter.py low_fidelity --in-place                       # refresh what
-            nbval compares with
+    python scripts/execute_chapter.py low_fidelity --in-place    # refresh what nbval compares with
 
 Parameters are given as to papermill (-p, -r, -y, -b, -f) and read by papermill itself. They are
 checked before a kernel starts. An existing output is replaced only when every cell ran.
@@ -176,7 +174,7 @@ def execute(name, parameters):
 
 def main(arguments=None):
     known = sorted(f.stem for f in (ROOT / "notebooks").glob("*.ipynb"))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     parser.add_argument("name", help="chapter: " + ", ".join(known))
     parser.add_argument("--preset", default="quick", help="quick (default) or a folder of presets/")
     parser.add_argument(
@@ -218,9 +216,8 @@ def main(arguments=None):
     try:
         check(name, parameters)
         output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(
-            dir=output.parent
-        ).close()  # now: after training a page that cannot be written would be lost
+        # now: after training a page that cannot be written would be lost
+        tempfile.TemporaryFile(dir=output.parent).close()
     except ParameterError as error:
         sys.exit(f"{name}: these parameters do not fit.\n{error}")
     except OSError as error:

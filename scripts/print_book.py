@@ -1,8 +1,9 @@
 """The whole book as one PDF: Jupyter Book's single page, printed by Chromium with tags, an outline
 and page numbers.
 
-    python scripts/print_book.py [BOOK = _build/pdf/_build/singlehtml] [TARGET =
-    _build/pdf/book.pdf]
+    python scripts/print_book.py [BOOK [TARGET]]
+
+BOOK is by default _build/pdf/_build/singlehtml, TARGET _build/pdf/book.pdf.
 
 `make pdf` builds that page first. Sliders show their first picture, code that is folded away on the
 pages is left out, and links into the book lead to its pages in the file.
@@ -21,7 +22,10 @@ from kdcore.provenance import commit
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOM = 657  # CSS pixels between the margins of book.css, 174 mm
-FOOTER = '<div style="font: 8px sans-serif; width: 100%; text-align: center"><span class="pageNumber"></span></div>'
+FOOTER = (
+    '<div style="font: 8px sans-serif; width: 100%; text-align: center">'
+    '<span class="pageNumber"></span></div>'
+)
 
 
 def cover() -> str:
@@ -42,7 +46,10 @@ def cover() -> str:
         "the file index.html of the built book.",
     ]
     paragraphs = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-    return f'<div class="kd-cover"><h1>{html.escape(title)}?</h1>{paragraphs}</div><nav class="kd-contents"><p>Contents</p><ol></ol></nav>'
+    return (
+        f'<div class="kd-cover"><h1>{html.escape(title)}?</h1>{paragraphs}</div>'
+        '<nav class="kd-contents"><p>Contents</p><ol></ol></nav>'
+    )
 
 
 def to_pdf(browser, page: Path, target: Path, front: str = "") -> None:
@@ -79,7 +86,10 @@ def mend_outline(pdf: bytes) -> bytes:
     for start, once, end in ((b"(", rb"[^()]+", b")"), (b"<FEFF", rb"(?:[0-9A-F]{4})+", b">")):
         twice = re.compile(b"/Title " + re.escape(start) + b"(" + once + rb")\1" + re.escape(end))
         pdf = twice.sub(
-            lambda title: b"/Title " + start + title[1] + end + b" " * len(title[1]), pdf
+            lambda title, start=start, end=end: (
+                b"/Title " + start + title[1] + end + b" " * len(title[1])
+            ),
+            pdf,
         )
     return pdf
 
@@ -89,11 +99,13 @@ def mend_outline(pdf: bytes) -> bytes:
 # own.
 PREPARE = """front => {
   document.documentElement.dataset.theme = "light";
-  document.querySelector("#jb-print-docs-body")?.remove();  // the theme's own title of a printed page
+  // the theme's own title of a printed page
+  document.querySelector("#jb-print-docs-body")?.remove();
   document.querySelectorAll("details.sd-sphinx-override").forEach(e => { e.open = true; });
   for (const link of document.querySelectorAll("a[href]")) {
     if (new URL(link.href).protocol !== "file:") continue;
-    if (link.hash && document.getElementById(decodeURIComponent(link.hash.slice(1)))) link.setAttribute("href", link.hash);
+    const inside = link.hash && document.getElementById(decodeURIComponent(link.hash.slice(1)));
+    if (inside) link.setAttribute("href", link.hash);
     else link.removeAttribute("href");
   }
   const article = document.querySelector("article");
@@ -101,7 +113,8 @@ PREPARE = """front => {
   article.insertAdjacentHTML("afterbegin", front);
   const list = article.querySelector(".kd-contents ol");
   for (const file of article.querySelectorAll("[id^='document-']")) {
-    const heading = file.parentElement.querySelector(`[id='${file.id}'] ~ section h2, [id='${file.id}'] ~ section h1`);
+    const below = `[id='${file.id}'] ~ section`;
+    const heading = file.parentElement.querySelector(`${below} h2, ${below} h1`);
     if (!heading) continue;
     heading.closest("section").style.breakBefore = "page";
     const name = heading.cloneNode(true);
@@ -114,7 +127,8 @@ PREPARE = """front => {
 # One thing wider than the page would make Chromium shrink all pages: each is made as small as it
 # has to be.
 FIT = """room => {
-  for (const e of document.querySelectorAll("article :is(table, mjx-container[display=true], img)")) {
+  const wide = "article :is(table, mjx-container[display=true], img)";
+  for (const e of document.querySelectorAll(wide)) {
     const box = e.getBoundingClientRect();
     if (box.right > room) e.style.zoom = Math.max((room - box.left) / box.width, 0.3);
   }

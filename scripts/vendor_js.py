@@ -43,9 +43,9 @@ PACKAGES = [
         "@jupyter-widgets/html-manager",
         {
             "dist/embed-amd.js": "ca87dff57c70ffb2658794fde0eab0e27e5f5472a1f5df7ab2b08e1039fc4b72",
-            "dist/1551f4f60c37af51121f.woff2": "9834b82ad26e2a37583d22676a12dd2eb0fe7c80356a2114d0db1aa8b3899537",
-            "dist/7a3337626410ca2f4071.woff2": "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",
-            "dist/d878b0a6a1144760244f.woff2": "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef",
+            "dist/1551f4f60c37af51121f.woff2": "9834b82ad26e2a37583d22676a12dd2eb0fe7c80356a2114d0db1aa8b3899537",  # noqa: E501
+            "dist/7a3337626410ca2f4071.woff2": "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",  # noqa: E501
+            "dist/d878b0a6a1144760244f.woff2": "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef",  # noqa: E501
         },
     ),
 ]
@@ -131,7 +131,10 @@ def main(required: bool = False) -> int:
         shutil.rmtree(VENDOR)  # what is not as recorded is not used
     beside = os.path.dirname(sys.executable)
     npm = shutil.which("npm", path=os.pathsep.join([os.environ.get("PATH", ""), beside]))
-    online = "the book will load MathJax and the widget scripts from their CDNs, so maths and sliders need a network"
+    online = (
+        "the book will load MathJax and the widget scripts from their CDNs, so maths and sliders "
+        "need a network"
+    )
     if required:
         online = "a book to publish needs its own scripts"
     if npm is None:
@@ -153,7 +156,7 @@ def main(required: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--required", action="store_true", help="a fault where the files cannot be had"
     )

@@ -32,11 +32,11 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
 
-from small import STRONG, spec
+from small import STRONG, spec  # noqa: E402
 
-from kdcore import data, results, store, sweep
-from kdcore import train as tr
-from kdcore.book import chapter
+from kdcore import data, results, store, sweep  # noqa: E402
+from kdcore import train as tr  # noqa: E402
+from kdcore.book import chapter  # noqa: E402
 
 REAL = 40
 PATIENCE = 20.0  # seconds within which what was killed has to be gone
@@ -248,10 +248,8 @@ def kills(folder: Path, count: int) -> list[tuple]:
                 pid = begin(place, real)
             status = ended(pid, moments.uniform(0, whole * (6 if real else 1)))
             if status is None:
-                whom, how = (
-                    moments.choice(["caller", "worker", "both"]),
-                    moments.choice(["KILL", "TERM", "INT twice", "STOP, CONT"]),
-                )
+                whom = moments.choice(["caller", "worker", "both"])
+                how = moments.choice(["KILL", "TERM", "INT twice", "STOP, CONT"])
                 tried += 1
                 strike(pid, whom, how, moments)
                 status = ended(pid, PATIENCE if whom != "worker" and how != "STOP, CONT" else 0)
@@ -266,9 +264,8 @@ def kills(folder: Path, count: int) -> list[tuple]:
             pid = None
             if status == 0:
                 break
-        for _ in range(
-            3
-        ):  # one that has lost the same run's worker twice says so, and is called again
+        # one that has lost the same run's worker twice says so, and is called again
+        for _ in range(3):
             status = ended(pid or begin(place, False), 600)
             wrong["processes left over"] += outlived(pid) if pid else 0
             pid = None
@@ -323,11 +320,9 @@ def published(folder: Path) -> tuple[dict[str, dict], int]:
 
 
 def publication_kills(folder: Path, count: int) -> list[tuple]:
-    """A process that publishes row after row is killed; what it had published must be there, whole."""
-    moments, wrong = (
-        random.Random(count),
-        Counter(dict.fromkeys(["rows lost", "lines damaged", "temporary files left over"], 0)),
-    )
+    """A process that publishes row after row is killed; what it had published must be there."""
+    moments = random.Random(count)
+    wrong = Counter(dict.fromkeys(["rows lost", "lines damaged", "temporary files left over"], 0))
     for trial in range(count):
         place, log = folder / f"{trial % 20}", folder / f"{trial % 20}.log"
         first = 1000 * trial
@@ -406,7 +401,7 @@ def flips_in_the_store(folder: Path, count: int) -> list[tuple]:
                 try:
                     wrong["not noticed"] += store.get(kind, place.name) is not None
                     wrong["not named"] += not any(place.name in str(w.message) for w in said)
-                    store.once(kind, place.name, lambda: tuple(whole[place]))
+                    store.once(kind, place.name, lambda place=place: tuple(whole[place]))
                 except Exception:
                     wrong["other exceptions"] += 1
                     traceback.print_exc()
@@ -614,10 +609,8 @@ def bad_parameters(folder: Path, count: int) -> list[tuple]:
             except chapter.ParameterError as error:
                 refused += 1
                 lines = str(error).splitlines()
-                unnamed, long = (
-                    not any(w in line for line in lines for w in words) or not all(lines),
-                    max(map(len, lines)) > 1500,
-                )
+                unnamed = not any(w in line for line in lines for w in words) or not all(lines)
+                long = max(map(len, lines)) > 1500
                 wrong["sentences that do not name it"] += unnamed
                 wrong["sentences of more than 1,500 characters"] += long
                 if unnamed or long:
@@ -677,7 +670,7 @@ def double_publications(folder: Path, count: int) -> list[tuple]:
         gate, close = os.pipe()
         with environment(KDCORE_PUBLISH=place):
 
-            def both(numbers):
+            def both(numbers, close=close, gate=gate):
                 os.close(close)
                 wait_and_publish(gate, numbers)
 

@@ -223,12 +223,10 @@ def test_cam_sum_is_the_head_as_a_convolution_summed_over_classes():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))
 def test_grad_cam_is_the_gradients(seed, d, h, w):
-    f, weight, bias, y = (
-        random(3, d, h, w, seed=seed).relu().requires_grad_(),
-        random(CLASSES, d, seed=seed + 1),
-        random(CLASSES),
-        labels(3, seed),
-    )
+    f = random(3, d, h, w, seed=seed).relu().requires_grad_()
+    weight = random(CLASSES, d, seed=seed + 1)
+    bias = random(CLASSES)
+    y = labels(3, seed)
     logits = f.mean((2, 3)) @ weight.T + bias
     (gradient,) = torch.autograd.grad(logits[range(3), y].sum(), f)
     expected = (gradient.mean((2, 3), keepdim=True) * f).sum(1).relu()

@@ -125,11 +125,13 @@ MARK_COLOURS = r"""() => {
   const seen = new Set();
   document.querySelectorAll("[data-colours]").forEach(e => e.removeAttribute("data-colours"));
   for (const e of document.body.querySelectorAll("*")) {
-    if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+    if (!e.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
     const style = getComputedStyle(e);
+    const ground = box => getComputedStyle(box).backgroundColor;
     let box = e;
-    while (box.parentElement && /, 0\)$/.test(getComputedStyle(box).backgroundColor)) box = box.parentElement;
-    const look = [style.color, style.fontSize, style.fontWeight, getComputedStyle(box).backgroundColor].join();
+    while (box.parentElement && /, 0\)$/.test(ground(box))) box = box.parentElement;
+    const look = [style.color, style.fontSize, style.fontWeight, ground(box)].join();
     if (!seen.has(look)) e.setAttribute("data-colours", "");
     seen.add(look);
   }
@@ -166,9 +168,12 @@ def violations(page):
 # focus.
 FOCUS = """() => {
   const e = document.activeElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
-  return { html: e.outerHTML.slice(0, 120), href: e.getAttribute("href"), search: e.matches(".search-button-field, .search-button"),
-    inMain: !!e.closest("main"), onScreen: box.width > 0 && box.height > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0,
-    marked: (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none" };
+  return { html: e.outerHTML.slice(0, 120), href: e.getAttribute("href"),
+    search: e.matches(".search-button-field, .search-button"), inMain: !!e.closest("main"),
+    onScreen: box.width > 0 && box.height > 0
+      && box.bottom > 0 && box.top < innerHeight && box.right > 0,
+    marked: style.boxShadow !== "none"
+      || (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) };
 }"""
 
 
@@ -222,9 +227,13 @@ class TestInBrowser:
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, (
             "the page scrolls sideways on a phone"
         )
-        hidden = page.evaluate("""[...document.querySelectorAll('article :is(table, pre, img, mjx-container, .widget-subarea)')].filter(e => {
-            if (e.closest('mjx-assistive-mml') || !e.offsetParent || e.getBoundingClientRect().right <= innerWidth + 1) return false;
-            for (let box = e; box; box = box.parentElement) if (['auto', 'scroll'].includes(getComputedStyle(box).overflowX)) return false;
+        hidden = page.evaluate("""[...document.querySelectorAll(
+            'article :is(table, pre, img, mjx-container, .widget-subarea)'
+        )].filter(e => {
+            if (e.closest('mjx-assistive-mml') || !e.offsetParent) return false;
+            if (e.getBoundingClientRect().right <= innerWidth + 1) return false;
+            for (let box = e; box; box = box.parentElement)
+                if (['auto', 'scroll'].includes(getComputedStyle(box).overflowX)) return false;
             return true;
         }).map(e => e.outerHTML.slice(0, 120))""")
         assert hidden == [], "cut off on a phone, with no way to scroll there"
@@ -288,7 +297,8 @@ class TestInBrowser:
     def test_axe_finds_violations_where_there_are_some(self, open_page):
         page, _ = open_page("book/references.html")
         page.evaluate("""() => { document.querySelector("article").insertAdjacentHTML("beforeend",
-            `<img src="${document.querySelector("script[src]").src}"><p style="color: #999; background: #fff">pale</p>`); }""")
+            `<img src="${document.querySelector("script[src]").src}">`
+            + '<p style="color: #999; background: #fff">pale</p>'); }""")
         found = violations(page)
         assert [f.split(":")[0] for f in found] == [
             "both, image-alt",
@@ -371,7 +381,9 @@ FROM_ELSEWHERE = {
     '<link rel="stylesheet" href="http://x.org/a.css">': "link href http://x.org/a.css",
     '<link rel="preconnect" href="https://x.org">': "link href https://x.org",
     '<img alt="x" src="HTTPS://x.org/a.png">': "img src HTTPS://x.org/a.png",
-    '<img alt="x" src="a.png" srcset="a.png 1x, https://x.org/b.png 2x">': "img srcset https://x.org/b.png 2x",
+    '<img alt="x" src="a.png" srcset="a.png 1x, https://x.org/b.png 2x">': (
+        "img srcset https://x.org/b.png 2x"
+    ),
     '<iframe src="https://x.org"></iframe>': "iframe src https://x.org",
     '<video poster="https://x.org/p.png"></video>': "video poster https://x.org/p.png",
     '<svg><image xlink:href="https://x.org/a.png"></image></svg>': "image xlink:href https://x.org/a.png",
@@ -432,10 +444,8 @@ def test_gate_of_a_published_book_reads_styles_scripts_and_pictures(tmp_path):
 
 
 def test_gate_asks_for_complete_pages_only_where_the_book_is_published(tmp_path, monkeypatch):
-    gate, book = (
-        script("check_book"),
-        small_book(tmp_path / "book", '<script src="https://x.org/x.js"></script>'),
-    )
+    gate = script("check_book")
+    book = small_book(tmp_path / "book", '<script src="https://x.org/x.js"></script>')
     monkeypatch.setattr(gate, "ROOT", tmp_path)
     assert (gate.main(book), gate.main(book, site=True)) == (0, 1)
 
@@ -543,10 +553,12 @@ def pdf_facts(data):
 def test_print_has_tags_an_outline_and_no_address_of_this_machine(browser, tmp_path):
     printer = script("print_book")
     (tmp_path / "other.html").write_text("")
-    (
-        tmp_path / "a.html"
-    ).write_text("""<html lang="en"><head><title>t</title></head><body><article><h1 id="top">One</h1><a href="other.html">x</a>
-        <a href="a.html#top">y</a><div><span id="document-c"></span><section><h2>Chapter</h2><p>Text</p></section></div></article></body></html>""")
+    (tmp_path / "a.html").write_text(
+        """<html lang="en"><head><title>t</title></head>
+        <body><article><h1 id="top">One</h1><a href="other.html">x</a>
+        <a href="a.html#top">y</a><div><span id="document-c"></span>
+        <section><h2>Chapter</h2><p>Text</p></section></div></article></body></html>"""
+    )
     front = printer.cover()
     assert "Why does distillation work?" in front and "Version" in front
     printer.to_pdf(browser, tmp_path / "a.html", tmp_path / "a.pdf", front)
@@ -556,7 +568,10 @@ def test_print_has_tags_an_outline_and_no_address_of_this_machine(browser, tmp_p
 
 
 def test_outline_names_each_heading_once_and_nothing_moves():
-    given = b"x /Title (AxiomsAxioms) /Title (Axioms) /Title <FEFF004100420041004200> /Title <FEFF0041004200410042> y"
+    given = (
+        b"x /Title (AxiomsAxioms) /Title (Axioms) /Title <FEFF004100420041004200> "
+        b"/Title <FEFF0041004200410042> y"
+    )
     mended = script("print_book").mend_outline(given)
     assert len(mended) == len(given)
     assert (

@@ -150,11 +150,13 @@ def test_data_too_few_for_the_parameters_are_told_without_reading_or_importing_a
 from kdcore import data, spec
 for name, row in data.SOURCES.items():
     train, test, _ = row.counts
-    for n_train, n_test, says in ((train + 1, test, f"n_train = {train + 1} is not allowed: {name} has 1 to {train} "), (train, test + 1, f"1 to {test} ")):
+    refused = f"n_train = {train + 1} is not allowed: {name} has 1 to {train} "
+    for n_train, n_test, says in ((train + 1, test, refused), (train, test + 1, f"1 to {test} ")):
         with pytest.raises(ValueError, match=says):
             data.available(spec.Data(name=name, n_train=n_train, n_test=n_test, seed=0))
 assert data._whole.cache_info().misses == 0
-assert data.load(spec.Data(name="digits", n_train=None, n_test=None, seed=0)).train_y.shape == (data.SOURCES["digits"].counts[0],)
+digits = data.load(spec.Data(name="digits", n_train=None, n_test=None, seed=0))
+assert len(digits.train_y) == data.SOURCES["digits"].counts[0]
 print([m for m in ("torch", "sklearn", "scipy") if m in sys.modules])
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -335,7 +337,10 @@ def test_what_is_not_written_here_is_shown_as_it_is(text):
 
 
 def test_import_is_light():
-    code = "import sys, kdcore.book.chapter; print([m for m in ('torch', 'timm', 'pandas', 'sklearn') if m in sys.modules])"
+    code = (
+        "import sys, kdcore.book.chapter\n"
+        "print([m for m in ('torch', 'timm', 'pandas', 'sklearn') if m in sys.modules])"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
         == "[]\n"
@@ -657,7 +662,8 @@ def test_a_file_that_holds_no_parameters_is_one_sentence(project, execute, conte
     for arguments in (["-f", project / "mine.yaml"], ["--preset", "published"]):
         with pytest.raises(
             SystemExit,
-            match=r"^papermill cannot read -f .*\. Parameters are a YAML mapping of names to values\.$",
+            match=r"^papermill cannot read -f .*\. "
+            r"Parameters are a YAML mapping of names to values\.$",
         ):
             execute(*arguments)
 

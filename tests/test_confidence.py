@@ -48,9 +48,8 @@ def test_log_odds_stay_exact_where_probabilities_round_to_0_or_1():
 @given(logits)
 def test_only_a_majority_class_has_positive_log_odds(z):
     k = z.argmax(1)
-    assert (
-        c.log_odds(z, k) >= -np.log(3) - 1e-9
-    ).all()  # the predicted class of four has probability 1/4 or more
+    # the predicted class of four has probability 1/4 or more
+    assert (c.log_odds(z, k) >= -np.log(3) - 1e-9).all()
     assert (c.log_odds(z, (k + 1) % 4) <= 1e-9).all()
 
 
@@ -140,7 +139,7 @@ GIVEN = S * np.where(np.arange(N) < FLIPPED * N, -1, 1)
 
 
 def spectral(inputs, g_of_lam):
-    """Predictions on the training inputs with a filter applied through the eigenvectors of X X^T."""
+    """Predictions on the training inputs, a filter applied through the eigenvectors of X X^T."""
     lam, u = np.linalg.eigh(inputs @ inputs.T)
     return u @ (g_of_lam(lam) * (u.T @ GIVEN))
 
@@ -158,10 +157,8 @@ def test_toy_margins_and_slope_are_those_of_the_fitted_model(t, T):
     inputs = np.column_stack([SHARED * S, PRIVATE * np.eye(N)])
     lam = np.array(c.toy_eigenvalues(N, SHARED, PRIVATE))
     teacher, student = eigen.gradient_flow(lam, T), eigen.rounds(lam, t, T)
-    f, f_ = (
-        spectral(inputs, lambda v: eigen.gradient_flow(v, T)),
-        spectral(inputs, lambda v: eigen.rounds(v, t, T)),
-    )
+    f = spectral(inputs, lambda v: eigen.gradient_flow(v, T))
+    f_ = spectral(inputs, lambda v: eigen.rounds(v, t, T))
     clean = S == GIVEN
     for g, prediction in ((teacher, f), (student, f_)):
         margins = c.toy_margins(FLIPPED, *g)

@@ -54,8 +54,7 @@ def fingerprint(x):
     return {hashlib.sha256(image.tobytes()).hexdigest() for image in x}
 
 
-# ---- embedded images
-# --------------------------------------------------------------------------------------------------
+# ---- embedded images -----------------------------------------------------------------------------
 
 
 def test_embedded_fashion_mnist_is_bit_exact_and_quick():
@@ -105,18 +104,15 @@ def test_embedding_script_round_trip(tmp_path, monkeypatch, packed):
         )
 
 
-# ---- pairs of garments
-# --------------------------------------------------------------------------------------------------
+# ---- pairs of garments ---------------------------------------------------------------------------
 
 
 def test_a_pair_is_two_small_garments_one_above_the_other():
     from PIL import Image
 
     pairs, whole = data._whole("fashion_pairs", ""), data._whole("fashion_mnist", "")
-    for x, y, images, labels, (
-        i,
-        lower,
-    ) in (  # the partners' numbers are Philox words modulo 10,000: these never change
+    # the partners' numbers are Philox words modulo 10,000: these never change
+    for x, y, images, labels, (i, lower) in (
         (pairs.train_x, pairs.train_y, whole.train_x, whole.train_y, (0, 2083)),
         (pairs.train_x, pairs.train_y, whole.train_x, whole.train_y, (3, 4797)),
         (pairs.test_x, pairs.test_y, whole.test_x, whole.test_y, (1, 9245)),
@@ -171,8 +167,7 @@ def test_no_garment_is_in_training_and_test_pairs():
     assert 9_900 < len(train) <= 10_000 and 9_900 < len(test) <= 10_000 and not train & test
 
 
-# ---- what load promises
-# --------------------------------------------------------------------------------------------------
+# ---- what load promises --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -221,8 +216,7 @@ def test_spec_data_is_accepted_and_results_are_cached():
     assert data.load(Data(name="fashion_mnist", n_train=30, n_test=20, seed=4)) is plain
 
 
-# ---- draws
-# --------------------------------------------------------------------------------------------------
+# ---- draws ---------------------------------------------------------------------------------------
 
 GOLDEN_DRAW = [9787, 984, 1278, 7202, 3232]  # a pure function of the seed: these never change
 GOLDEN_SPLIT = [1718, 1506, 7, 1217]
@@ -253,10 +247,8 @@ def test_permutation_is_one_and_its_streams_are_separate():
 
 
 def test_test_images_are_the_first_ones_whatever_the_seed():
-    a, b = (
-        load("fashion_mnist", 10, n_test=100, seed=0),
-        load("fashion_mnist", 10, n_test=100, seed=9),
-    )
+    a = load("fashion_mnist", 10, n_test=100, seed=0)
+    b = load("fashion_mnist", 10, n_test=100, seed=9)
     assert (
         (a.test_x == b.test_x).all()
         and (a.test_y == load("fashion_mnist", 10).test_y[:100]).all()
@@ -307,9 +299,8 @@ def test_label_noise_reaches_every_other_class_alike():
     labels = np.repeat(np.arange(4), 3000)
     counts = np.zeros((4, 4))
     np.add.at(counts, (labels, data.noisy(labels, 4, 1.0, 0)), 1)
-    assert (counts.diagonal() == 0).all() and np.abs(
-        counts[counts > 0] - 1000
-    ).max() < 120  # 4 standard deviations of a binomial
+    # 4 standard deviations of a binomial
+    assert (counts.diagonal() == 0).all() and np.abs(counts[counts > 0] - 1000).max() < 120
 
 
 def test_imbalanced_training_set():
@@ -320,14 +311,12 @@ def test_imbalanced_training_set():
     for c in (0, 9):  # each class keeps the beginning of its own order, shuffled
         kept = {x.tobytes() for x in full.train_x[full.train_y == c][: counts[c]]}
         assert {x.tobytes() for x in tail.train_x[tail.train_y == c]} == kept
-    assert (
-        load("fashion_mnist", 300, seed=2, imbalance=20).train_x == tail.train_x[:300]
-    ).all()  # n_train draws from the long tail
+    # n_train draws from the long tail
+    assert (load("fashion_mnist", 300, seed=2, imbalance=20).train_x == tail.train_x[:300]).all()
     assert (tail.test_y == full.test_y).all()
 
 
-# ---- bad input
-# --------------------------------------------------------------------------------------------------
+# ---- bad input -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -377,8 +366,7 @@ def test_a_missing_embedded_file_is_named(tmp_path, monkeypatch):
         data.check("fashion_mnist")
 
 
-# ---- torchvision's readers, on tiny files in the true format
-# -----------------------------------------------------------------------------
+# ---- torchvision's readers, on tiny files in the true format -------------------------------------
 
 
 def write_fashion(folder, packed=False):
@@ -387,10 +375,8 @@ def write_fashion(folder, packed=False):
     """
     rng, x, y = np.random.default_rng(0), {}, {}
     for part, prefix, n in (("train", "train", 12), ("test", "t10k", 6)):
-        x[part], y[part] = (
-            rng.integers(0, 256, (n, 28, 28), dtype=np.uint8),
-            np.arange(n, dtype=np.uint8) % 10,
-        )
+        x[part] = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        y[part] = np.arange(n, dtype=np.uint8) % 10
         for kind, array in (("images-idx3", x[part]), ("labels-idx1", y[part])):
             raw = (
                 bytes([0, 0, 8, array.ndim])
@@ -450,10 +436,8 @@ def test_fashion_mnist_full(folder):
     raw = folder / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     x, y = write_fashion(raw)
-    whole, drawn = (
-        data._whole("fashion_mnist_full", str(folder)),
-        load("fashion_mnist_full", n_train=5, seed=1),
-    )
+    whole = data._whole("fashion_mnist_full", str(folder))
+    drawn = load("fashion_mnist_full", n_train=5, seed=1)
     assert (
         (whole.train_x[:, 0] == x["train"]).all()
         and (whole.test_x[:, 0] == x["test"]).all()
@@ -524,9 +508,8 @@ def test_cifar100_is_the_same_from_its_files_and_from_class_folders(tmp_path, mo
     write_class_folders(folders, rows, labels, [f"class {i:02}" for i in range(4)])
     for root in (files, folders):
         monkeypatch.setenv("KDCORE_DATA", str(root))
-        with pytest.raises(
-            ValueError, match="cifar100.*damaged or altered"
-        ):  # neither the published md5 nor the published pixels
+        # neither the published md5 nor the published pixels
+        with pytest.raises(ValueError, match="cifar100.*damaged or altered"):
             load("cifar100")
     expect_md5(monkeypatch, torchvision.datasets.CIFAR100, sums)
     monkeypatch.setenv("KDCORE_DATA", str(files))
@@ -602,8 +585,7 @@ def test_nothing_is_downloaded_unless_asked(folder, monkeypatch):
         load("cifar100")
 
 
-# ---- imports
-# --------------------------------------------------------------------------------------------------
+# ---- imports -------------------------------------------------------------------------------------
 
 
 def test_data_loads_without_torch():
@@ -626,7 +608,8 @@ from kdcore import _torchvision
 from kdcore._torchvision import torchvision
 import timm
 from torchvision.transforms.v2 import functional as F
-assert (_torchvision.SHIM is None) == torchvision.extension._has_ops()  # declared exactly where torchvision's own did not load
+# declared exactly where torchvision's own did not load
+assert (_torchvision.SHIM is None) == torchvision.extension._has_ops()
 assert F.horizontal_flip(torch.arange(3.0)[None, None]).flatten().tolist() == [2, 1, 0]
 """
 

@@ -22,7 +22,7 @@ def integrated(phases, decay=0.0):
     beta = np.zeros(X.shape[1])
     for time, target in phases:
         ode = solve_ivp(
-            lambda t, b: -X.T @ (X @ b - target) - decay * b,
+            lambda t, b, target=target: -X.T @ (X @ b - target) - decay * b,
             (0, time),
             beta,
             method="DOP853",
@@ -157,9 +157,8 @@ def test_effective_time_is_exact_from_tiny_to_huge_eigenvalues(t, T):
     assert s[0] == pytest.approx(lam[0] * t * T, rel=1e-12) and s[-1] == pytest.approx(
         min(t, T), rel=1e-5
     )
-    assert (np.diff(s) >= 0).all() and (
-        np.diff(s[:151]) > 0
-    ).all()  # equal only once min(t, T) is reached in float64
+    # equal only once min(t, T) is reached in float64
+    assert (np.diff(s) >= 0).all() and (np.diff(s[:151]) > 0).all()
     assert eigen.effective_time(1e300, t, T) == min(t, T)
 
 
@@ -254,11 +253,9 @@ def test_the_inequality_holds_for_finite_steps_in_rational_arithmetic():
 def test_ridge_twice_amplifies_more_than_a_stronger_ridge_once():
     """At convergence, matched along the top: 1 + c'/a = (1 + c/a)^2."""
     rng = np.random.default_rng(0)
-    a, ratio, c = (
-        rng.uniform(0.1, 10, 2000),
-        rng.uniform(0.01, 0.99, 2000),
-        rng.uniform(0.01, 10, 2000),
-    )
+    a = rng.uniform(0.1, 10, 2000)
+    ratio = rng.uniform(0.01, 0.99, 2000)
+    c = rng.uniform(0.01, 10, 2000)
     stronger = a * ((1 + c / a) ** 2 - 1)
     for lam in (a, a * ratio):
         twice, once = eigen.ridge(lam, 1e6, c) ** 2, eigen.ridge(lam, 1e6, stronger)
@@ -316,9 +313,8 @@ def test_distillation_helps_after_an_overtrained_teacher_and_hurts_after_an_unde
             for g in (own, own * own, eigen.switched(first * own, then, 1))
         )
         assert (distilled < one_hot) == helps
-        assert (
-            back > distilled
-        ) == helps  # returning to the labels loses what was gained, or regains what was lost
+        # returning to the labels loses what was gained, or regains what was lost
+        assert (back > distilled) == helps
 
 
 # --- trajectories ---

@@ -134,7 +134,10 @@ def test_missing_alternative_is_refused_and_figure_closed_otherwise():
 
 
 def test_same_bytes_in_another_process():
-    code = "import sys; sys.path.insert(0, 'tests'); import test_figures; sys.stdout.buffer.write(test_figures.picture().svg.encode())"
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); import test_figures\n"
+        "sys.stdout.buffer.write(test_figures.picture().svg.encode())"
+    )
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     first, second = (
         subprocess.run(

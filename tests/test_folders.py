@@ -1,9 +1,9 @@
-"""The folders that the environment names are the same in the shell, in a notebook and in a worker."""
+"""The folders that the environment names are the same in the shell, a notebook and a worker."""
 
 import os
-import sys
 from pathlib import Path
 
+import execute_chapter
 import nbclient
 import nbformat
 import pytest
@@ -12,8 +12,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 from kdcore import data, folders, results, store
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-import execute_chapter
 
 
 @pytest.fixture(autouse=True)

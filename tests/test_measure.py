@@ -153,19 +153,15 @@ def test_chance_of_three_models_shows_each_another_image():
 
 
 def test_spread_is_the_logits_standard_deviation():
-    row, z = (
-        outputs.spread(STUDENT, WEAK),
-        logits(STUDENT, inputs(WEAK).model_copy(update={"split": "train"}))[0],
-    )
+    row = outputs.spread(STUDENT, WEAK)
+    z = logits(STUDENT, inputs(WEAK).model_copy(update={"split": "train"}))[0]
     assert row["median"] == pytest.approx(np.median(z.std(1, ddof=1)))
     assert row["low"] < row["median"] < row["high"]
 
 
 def test_each_teacher_by_itself_averages_to_nothing_hidden():
-    row, student = (
-        outputs.by_teacher(STUDENT, WEAK, STRONG, 2),
-        outputs.model(STUDENT, WEAK, STRONG, 2),
-    )
+    row = outputs.by_teacher(STUDENT, WEAK, STRONG, 2)
+    student = outputs.model(STUDENT, WEAK, STRONG, 2)
     right = student["teacher accuracy parts train weak"]
     both = (
         right * row["agreement where teachers are right train weak"]

@@ -1,4 +1,4 @@
-"""Log-odds of a student and its controls, measured as can be computed by hand from the same logits."""
+"""Log-odds of a student and its controls, as can be computed by hand from the same logits."""
 
 import json
 

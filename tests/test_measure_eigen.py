@@ -93,7 +93,7 @@ def test_linear_models_move_along_the_closed_forms(model, decay, weight):
     assert b["layer 1"] == pytest.approx(scale * mixed, rel=2e-3, abs=1e-5)
 
 
-def test_every_pair_of_an_early_stopped_teacher_lies_below_and_reverses_late_with_labels_in_the_target():
+def test_pairs_of_an_early_stopped_teacher_lie_below_and_reverse_late_with_labels_in_the_target():
     teacher = one_hot("relu-features-80")
     pure = trajectories.trajectories(student(teacher), 5, False, 1)
     assert (

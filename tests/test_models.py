@@ -295,8 +295,7 @@ def test_logits_of_fixed_features_are_those_of_the_network():
     assert np.allclose(z, by_hand, atol=1e-6)
 
 
-# ---- the same weights whoever builds
-# --------------------------------------------------------------------------------------------------
+# ---- the same weights whoever builds -------------------------------------------------------------
 
 
 def built(name, seed):
@@ -367,8 +366,7 @@ def test_weights_are_those_of_a_seeded_global_generator(name):
     )
 
 
-# ---- what cannot run is known without running it
-# ---------------------------------------------------------------------------------------
+# ---- what cannot run is known without running it -------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What counts as the same output: one real nbval run over a notebook in which every cell is a case."""
+"""What counts as the same output: one real nbval run over a notebook whose every cell is a case."""
 
 import os
 import shutil
@@ -12,7 +12,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[1]
-TABLE = "            accuracy    gap  epochs\narm                                 \nweak weak      {:.3f}  {:.3f}      {}\n"
+TABLE = (
+    "            accuracy    gap  epochs\n"
+    "arm                                 \n"
+    "weak weak      {:.3f}  {:.3f}      {}\n"
+)
 PIPES = (
     "| arm    | MI (nats)        |\n|:-------|:-----------------|\n| strong | {} [0.31, 0.45] |\n"
 )
@@ -59,7 +63,10 @@ CASES = {
 }
 GLUE = "from myst_nb import glue; glue({!r}, {}, display=False)"
 FRAME = "import pandas; pandas.DataFrame({{'accuracy': [{}]}})"
-SVG = 'from IPython.display import SVG, display; display(SVG(\'<svg xmlns="http://www.w3.org/2000/svg" id="{}"/>\'))'
+SVG = (
+    "from IPython.display import SVG, display; "
+    'display(SVG(\'<svg xmlns="http://www.w3.org/2000/svg" id="{}"/>\'))'
+)
 
 # name: (source of the notebook's output, source that is run, tagged, is the same)
 SOURCES = {

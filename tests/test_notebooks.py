@@ -96,7 +96,7 @@ def test_papermill_sees_what_the_chapter_declares(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_presets_fit(path, monkeypatch):
-    """Every preset's names, types and ranges; whether its data are on this machine does not matter."""
+    """Every preset's names, types and ranges, whether or not its data are on this machine."""
     monkeypatch.setattr(data, "check", lambda name: None)
     monkeypatch.setattr(data, "available", lambda examples: (10**7, 10**7))
     code = [

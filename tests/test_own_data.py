@@ -29,7 +29,7 @@ def colours(n, side=20, seed=0):
 
 
 def write_folder(root, name="pets", classes=("cat", "dog"), part="test", grey=False):
-    """Five training pictures and two others of each class; returns the training pictures by class."""
+    """Five training pictures and two others of each class; returns those for training by class."""
     kept = {}
     for k, c in enumerate(classes):
         for where, n in (("train", 5), (part, 2)):

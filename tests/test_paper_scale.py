@@ -76,8 +76,7 @@ def spec(model, data_=None, view=WEAK, teachers=(), seed=0, epochs=1, **more):
     )
 
 
-# ---- files
-# --------------------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 
 
 def test_imagenet_is_read_as_paths_and_decoded_one_at_a_time(folder):
@@ -147,8 +146,7 @@ def test_an_absent_or_damaged_image_is_named(folder, content):
         data.picture(f"train/{CLASSES[0]}/{CLASSES[0]}_0.JPEG")
 
 
-# ---- views
-# --------------------------------------------------------------------------------------------------
+# ---- views ---------------------------------------------------------------------------------------
 
 
 def test_files_become_views_of_224_pixels(folder):
@@ -178,8 +176,7 @@ def test_a_view_of_the_images_own_size_is_refused_where_sizes_differ(folder):
         tr.network(spec("resnet18", view=View(name="clean", strength=0.0)))
 
 
-# ---- training
-# --------------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
 
 
 def test_one_epoch_of_a_resnet18_under_two_live_resnet50(folder, monkeypatch):
@@ -187,11 +184,9 @@ def test_one_epoch_of_a_resnet18_under_two_live_resnet50(folder, monkeypatch):
     the one computed here by hand.
     """
     teachers = [spec("resnet50", seed=1, view=WEAK), spec("resnet50", seed=2, view=STRONG)]
-    student, made, original = (
-        spec("resnet18", teachers=tuple(teachers), view=STRONG, data_=dataset(n_train=2)),
-        [],
-        views.at_224,
-    )
+    student = spec("resnet18", teachers=tuple(teachers), view=STRONG, data_=dataset(n_train=2))
+    made = []
+    original = views.at_224
     states = {t: tr.network(t).state_dict() for t in teachers}  # untrained ones do here
     monkeypatch.setattr(tr, "train", lambda t: tr.Run(t, states[t], None, None, {}))
     monkeypatch.setattr(
@@ -276,8 +271,7 @@ def test_vit_b32_teaches_vit_b16(folder):
     assert torch.isfinite(loss) and z.shape == (2, 2) and not torch.equal(before, net.head.weight)
 
 
-# ---- networks and schedules
-# --------------------------------------------------------------------------------------------------
+# ---- networks and schedules ----------------------------------------------------------------------
 
 
 def test_the_papers_networks():

@@ -88,20 +88,16 @@ def test_correlation_inside_data_set_and_view(a, b, plain, scaled):
         / (THREE[q] - THREE.groupby(cell)[q].transform("mean")).groupby(dataset).transform("std")
         for q in (a, b)
     }
-    of_plain, of_scaled = (
-        stats.correlation(THREE[a], THREE[b], cell),
-        stats.correlation(unit[a], unit[b], cell),
-    )
+    of_plain = stats.correlation(THREE[a], THREE[b], cell)
+    of_scaled = stats.correlation(unit[a], unit[b], cell)
     assert (round(of_plain.estimate, 2), round(of_scaled.estimate, 2), of_scaled.n) == (
         plain,
         scaled,
         24,
     )
     assert of_plain.p > 0.2
-    if (a, b) == (
-        "iou",
-        "accuracy",
-    ):  # 24 rows, 6 cell means and a slope leave 17 degrees of freedom
+    # 24 rows, 6 cell means and a slope leave 17 degrees of freedom
+    if (a, b) == ("iou", "accuracy"):
         by_t = 2 * student_t.sf(
             abs(of_scaled.estimate) * np.sqrt(17 / (1 - of_scaled.estimate**2)), 17
         )
@@ -174,9 +170,8 @@ def test_mixed_teachers_under_strong_views():
 
 
 def test_half_images_lower_fidelity_always_and_the_gap_rarely():
-    assert (
-        THREE.fidelity_half > THREE.fidelity
-    ).sum() == 0  # the paper's "p-value" is this count over the trials
+    # the paper's "p-value" is this count over the trials
+    assert (THREE.fidelity_half > THREE.fidelity).sum() == 0
     assert (THREE.iou_half > THREE.iou).sum() == 0
     assert (THREE.gap_half < THREE.gap).sum() == 5
     means = THREE.groupby("dataset")[["gap", "gap_half"]].mean()

@@ -8,7 +8,6 @@ teacher pass.
 
 import ast
 import shutil
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,12 +15,11 @@ import nbformat
 import pytest
 import torch
 
+from conftest import Tolerant
 from kdcore import losses, store, sweep
 from kdcore import train as tr
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-from conftest import Tolerant
 
 
 def trained_tables() -> list[str]:

@@ -12,13 +12,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import kd_launch
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
 EXTENSIONS = ROOT / "book" / "_ext"
-sys.path.insert(0, str(EXTENSIONS))
-import kd_launch
 
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())
 STEPS = [step for job in WORKFLOW["jobs"].values() for step in job["steps"]]
@@ -108,7 +107,8 @@ def test_binder_installs_the_requirements_and_kdcore():
 STUB = """#!{python}
 import json, os, sys
 with open({log!r}, "a") as log:
-    print(json.dumps([sys.argv[1:], {{k: v for k, v in os.environ.items() if k.startswith("KDCORE_")}}]), file=log)
+    own = {{k: v for k, v in os.environ.items() if k.startswith("KDCORE_")}}
+    print(json.dumps([sys.argv[1:], own]), file=log)
 """
 
 

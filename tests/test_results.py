@@ -42,12 +42,12 @@ def other(spec, **_):
 seeds.version = other.version = 1
 
 
-def row(number, measurement=seeds, arguments={}, **changes):
+def row(number, measurement=seeds, arguments=None, **changes):
     """A row that nothing was trained for."""
     said = {
         "measurement": measurement.__name__,
         "version": 1,
-        "arguments": arguments,
+        "arguments": arguments or {},
         "spec": SPECS[number].hash,
     }
     key = results.key_of(*(said[k] for k in ("measurement", "version", "spec", "arguments")))
@@ -387,7 +387,7 @@ def test_nothing_is_trained_where_that_is_forbidden(monkeypatch, tmp_path):
 
 
 def test_published_rows_of_the_trials_are_found_by_their_keys(monkeypatch):
-    """The keys of what is published do not change: else a page would train for hours what it has."""
+    """Keys of what is published do not change: else a page would train for hours what it has."""
     monkeypatch.delenv("KDCORE_RESULTS", raising=False)
     preset = chapter.preset("low_fidelity", "published")
     p = trials.Regime(**{k: preset[k] for k in trials.Regime.model_fields})

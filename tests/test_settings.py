@@ -46,12 +46,10 @@ def main(**changes):
 
 def test_models_of_a_seed_share_examples_and_labels_and_nothing_else_but_what_is_said():
     student = settings.student(IMAGES, 5, 4.0)
-    one_hot, teacher, rerun, third = (
-        settings.one_hot(IMAGES, 5),
-        settings.teacher(IMAGES, 5),
-        design.rerun(student),
-        design.third(student),
-    )
+    one_hot = settings.one_hot(IMAGES, 5)
+    teacher = settings.teacher(IMAGES, 5)
+    rerun = design.rerun(student)
+    third = design.third(student)
     assert {s.data for s in (student, one_hot, teacher, rerun, third)} == {
         student.data
     } and student.data.label_seed == 5

@@ -166,12 +166,10 @@ def test_interval_of_a_true_correlation_covers_it_and_narrows_with_seeds(monkeyp
 
 
 def test_interval_of_two_seeds_by_hand():
-    """A resample of two seeds is the first twice, both, or the second twice: chances 1/4, 1/2, 1/4."""
-    x, y, seed = (
-        np.array([1.0, 2, 3, 4, 1, 2, 3, 4]),
-        np.array([1.0, 3, 2, 4, 1, 2, 4, 3]) ** 2,
-        np.repeat([0, 1], 4),
-    )
+    """A resample of two seeds is the first twice, both, or the second twice: 1/4, 1/2, 1/4."""
+    x = np.array([1.0, 2, 3, 4, 1, 2, 3, 4])
+    y = np.array([1.0, 3, 2, 4, 1, 2, 4, 3]) ** 2
+    seed = np.repeat([0, 1], 4)
     both = stats.correlation(x, y, seed_ids=seed)
     z = np.arctanh(
         [
@@ -229,13 +227,11 @@ def test_verdicts_by_hand(low, high, direction, word):
 
 def test_a_claim_can_hold_only_without_its_control():
     strong = interval(1.0, 3.0)
-    held, unclear, turned, small, unseen = (
-        interval(0.7, 2.0),
-        interval(-0.1, 2.0),
-        interval(-2.0, -1.0),
-        interval(0.1, 0.2),
-        interval(-3.0, 0.4),
-    )
+    held = interval(0.7, 2.0)
+    unclear = interval(-0.1, 2.0)
+    turned = interval(-2.0, -1.0)
+    small = interval(0.1, 0.2)
+    unseen = interval(-3.0, 0.4)
     without = "holds only without the control"
     for controls, word in (
         ([held], "reproduced"),

@@ -60,7 +60,7 @@ def test_imports_have_no_circle():
     assert order.index("kdcore.spec") < order.index("kdcore.train") < order.index("kdcore.sweep")
 
 
-# ------------------------------------------------------------------------------------ the front door
+# ----------------------------------------------------------------------------------- the front door
 
 
 def listed():
@@ -91,7 +91,7 @@ def test_the_front_door_imports_nothing():
     assert len(MODULES["kdcore"].body) == 1 and ast.get_docstring(MODULES["kdcore"])
 
 
-# -------------------------------------------------------------------------------- one name, one thing
+# ------------------------------------------------------------------------------ one name, one thing
 
 # name -> why it stands in several modules
 ALLOWED = {

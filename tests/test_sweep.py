@@ -268,7 +268,7 @@ GUARDED = "if __name__ == '__main__':\n"
 
 
 def run(*command):
-    """Runs Python with the tests on its path; returns what it prints, and its last line on stderr."""
+    """Runs Python with the tests on its path; what it prints, and its last line on stderr."""
     paths = os.pathsep.join(
         [
             str(Path(__file__).parent),
@@ -542,7 +542,7 @@ def test_workers_are_the_smallest_of_cores_and_quota_and_at_least_one(monkeypatc
     monkeypatch.delenv("KDCORE_WORKERS", raising=False)
     monkeypatch.setattr(os, "process_cpu_count", lambda: 8, raising=False)
     for quota, count in ((math.inf, 8), (3, 3), (1.5, 2), (0.2, 1)):
-        monkeypatch.setattr(workers, "quota", lambda: quota)
+        monkeypatch.setattr(workers, "quota", lambda quota=quota: quota)
         assert workers.workers() == count
     monkeypatch.setenv("KDCORE_WORKERS", "12")
     assert workers.workers() == 12
@@ -586,7 +586,7 @@ def test_a_sweep_hashes_every_run_once_and_compares_none(monkeypatch):
     sweep(students, Stub(lambda f: f.set_result(None)), progress=False)
     assert len(hashed) == 1020 and time.process_time() - begin < 1
     generation = (spec(seed=1), spec(seed=2))
-    for k in range(12):
+    for _ in range(12):
         generation = (spec(seed=1, teachers=generation), spec(seed=2, teachers=generation))
     hashed.clear()
     assert len(upstream(generation)) == len(hashed) == 26

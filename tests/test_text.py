@@ -35,8 +35,7 @@ def spell(x, known):
     return [known[i] for i in x if i]
 
 
-# ---- words and their numbers
-# --------------------------------------------------------------------------------------------------
+# ---- words and their numbers ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -96,8 +95,7 @@ def test_numbers_can_be_read_back(texts):
         assert spell(row, known) == ([w if counts[w] > 1 else "?" for w in words] or ["?"])
 
 
-# ---- embedded glosses
-# --------------------------------------------------------------------------------------------------
+# ---- embedded glosses ----------------------------------------------------------------------------
 
 
 def lines(part):
@@ -209,8 +207,7 @@ def test_a_linear_model_of_word_counts_learns_the_glosses():
     assert 0.76 < model.score(scale.transform(bags[1]), test_y) < 0.83
 
 
-# ---- the script that embeds them
-# --------------------------------------------------------------------------------------------------
+# ---- the script that embeds them -----------------------------------------------------------------
 
 
 def script():
@@ -278,8 +275,7 @@ def test_script_leaves_out_what_is_double_ambiguous_or_of_a_small_category(tmp_p
     }
 
 
-# ---- CSV files in the true format
-# --------------------------------------------------------------------------------------------------
+# ---- CSV files in the true format ----------------------------------------------------------------
 
 AG_TRAIN = '''"3","Oil, gold ""up""","Prices rose 5%, says the bank."
 "4","Chip news","A chip\\that is fast
@@ -418,17 +414,14 @@ def test_damaged_lines_are_named(folder, name, content, line):
     )
 
 
-# ---- what load promises
-# --------------------------------------------------------------------------------------------------
+# ---- what load promises --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_load_and_check(name, folder):
     data.check(name)
-    d, whole = (
-        data.load(Data(name=name, n_train=None, n_test=None, seed=3)),
-        text.as_numbers(name, str(SOURCES[name].folder or folder)),
-    )
+    d = data.load(Data(name=name, n_train=None, n_test=None, seed=3))
+    whole = text.as_numbers(name, str(SOURCES[name].folder or folder))
     length = text.LENGTH[name]
     assert (
         d.train_x.shape == (SIZES[name][0], length)

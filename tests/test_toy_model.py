@@ -23,9 +23,12 @@ LAM = np.array([4.0, 1.0])  # as in the script
 
 @pytest.fixture
 def visit(browser, tmp_path):
-    """visit(scheme, width, script) -> (page, faults): a page with one container and nothing else."""
+    """visit(scheme, width, script) -> (page, faults): a page with one container, nothing else."""
     contexts = []
-    body = '<div class="kd-toy" data-start="3 0 20"><img class="kd-toy-still dark-light" alt="still picture"></div>'
+    body = (
+        '<div class="kd-toy" data-start="3 0 20">'
+        '<img class="kd-toy-still dark-light" alt="still picture"></div>'
+    )
 
     def opened(scheme="light", width=1280, script=True):
         source = f'<script src="{(ASSETS / "toy_model.js").as_uri()}"></script>' if script else ""
@@ -73,10 +76,8 @@ def test_numbers_are_those_of_the_closed_forms(visit):
         assert got["oneHot"] == pytest.approx(
             float(eigen.gradient_flow(1.0, eigen.effective_time(4.0, t, T))), abs=1e-9
         )
-        (clean, wrong), (clean_, wrong_) = (
-            tilt.toy_margins(r, *teacher),
-            tilt.toy_margins(r, *student),
-        )
+        (clean, wrong) = tilt.toy_margins(r, *teacher)
+        (clean_, wrong_) = tilt.toy_margins(r, *student)
         assert (got["clean"], got["wrong"]) == (
             pytest.approx([clean, clean_]),
             pytest.approx([wrong, wrong_]),
@@ -113,10 +114,15 @@ def test_each_slider_is_named_and_moves_numbers_and_pictures_by_keyboard(visit):
 
 def test_every_position_can_be_drawn(visit):
     page, faults = visit()
-    drawn = page.evaluate("""() => { const [T, t, r] = document.querySelectorAll('.kd-toy input'), seen = [];
+    drawn = page.evaluate("""() => {
+        const [T, t, r] = document.querySelectorAll('.kd-toy input'), seen = [];
         for (const a of [-20, 0, 20]) for (const b of [-20, 0, 20]) for (const c of [0, 20, 45]) {
-            [T.value, t.value, r.value] = [a, b, c]; T.dispatchEvent(new Event('input')); seen.push(document.querySelector('.kd-toy-panels').innerHTML); }
-        return seen; }""")
+            [T.value, t.value, r.value] = [a, b, c];
+            T.dispatchEvent(new Event('input'));
+            seen.push(document.querySelector('.kd-toy-panels').innerHTML);
+        }
+        return seen;
+    }""")
     assert (
         len(set(drawn)) == 27
         and not any("NaN" in svg or "Infinity" in svg for svg in drawn)
@@ -136,9 +142,8 @@ def test_what_is_read_aloud_follows_the_formulas(visit):
     )
     page.wait_for_timeout(300)
     assert "has not learnt" in page.locator("[role=status]").inner_text()
-    for slider, value in zip(
-        page.get_by_role("slider").all(), (-10, -20, 20)
-    ):  # learnt noise, T = 0.32, but a student that has hardly begun
+    # learnt noise, T = 0.32, but a student that has hardly begun
+    for slider, value in zip(page.get_by_role("slider").all(), (-10, -20, 20)):
         slider.evaluate("(s, v) => { s.value = v; s.dispatchEvent(new Event('input')); }", value)
     page.wait_for_timeout(300)
     assert page.evaluate("toyModel(10 ** -0.5, 0.1, 0.2)")["sign"] == 1

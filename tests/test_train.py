@@ -54,10 +54,8 @@ def test_shared_logits_give_the_same_run_as_live_teachers():
         first=0,
         count=1,
     )
-    x, data = (
-        views.epoch_view(student.data, "train", student.view, student.aug_seed, 0),
-        tr.load(student.data),
-    )
+    x = views.epoch_view(student.data, "train", student.view, student.aug_seed, 0)
+    data = tr.load(student.data)
     with torch.inference_mode():
         by_hand = frozen(student.teachers[0])(tr.normalise(x, data.mean, data.std))
     assert np.array_equal(logits(student.teachers[0], at)[0], by_hand.numpy())
@@ -313,7 +311,8 @@ def test_a_loss_that_grows_a_thousandfold_is_reported_as_diverged():
     growing = growing.model_copy(update={"loss": "squared"})
     with pytest.raises(
         TrainingDiverged,
-        match=r"became [0-9.e+]+ in epoch [0-9]+ of 12, from 0.5 in its first step: try a smaller learning rate than 30.0",
+        match=r"became [0-9.e+]+ in epoch [0-9]+ of 12, from 0.5 in its first step: "
+        r"try a smaller learning rate than 30.0",
     ):
         train(growing)
     assert store.get("runs", growing.hash) is None
@@ -427,10 +426,8 @@ def test_the_row_sum_of_the_head_never_moves():
 @pytest.mark.parametrize("name", MODELS)
 def test_networks_are_what_their_names_say(name):
     net = models.build(name, 1, 10, (28, 28), model_seed=3)
-    again, other = (
-        models.build(name, 1, 10, (28, 28), model_seed=3),
-        models.build(name, 1, 10, (28, 28), model_seed=4),
-    )
+    again = models.build(name, 1, 10, (28, 28), model_seed=3)
+    other = models.build(name, 1, 10, (28, 28), model_seed=4)
     assert same(net.state_dict(), again.state_dict()) and not same(
         net.state_dict(), other.state_dict()
     )

@@ -177,8 +177,7 @@ def test_single_rows_are_those_of_the_whole_table(seed, epoch, index):
     )
 
 
-# ---- halves
-# --------------------------------------------------------------------------------------------------
+# ---- halves --------------------------------------------------------------------------------------
 
 
 def test_halves_are_enlarged_or_the_other_one_is_black():
@@ -226,8 +225,7 @@ def test_a_random_half_is_either_one_about_equally_and_fixed_by_seed_epoch_and_i
     assert all(torch.equal(h, a) or torch.equal(h, b) for h, a, b in zip(half, *sides))
 
 
-# ---- 224 pixels: the paper's recipes, against PIL
-# ----------------------------------------------------------------------------------------
+# ---- 224 pixels: the paper's recipes, against PIL ------------------------------------------------
 
 
 @pytest.fixture(params=[1, 3], ids=["grey", "colour"])
@@ -394,8 +392,7 @@ def test_crops_are_distributed_as_torchvisions():
     )
 
 
-# ---- batches
-# --------------------------------------------------------------------------------------------------
+# ---- batches -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["clean", *NAMES, "cifar-strong", "imagenet-weak"])
@@ -408,11 +405,9 @@ def test_a_batch_is_taken_from_its_epoch(name, part):
 
 def test_of_large_data_nothing_but_the_batch_is_made(pictures, monkeypatch):
     view, index = View(name="cifar-strong", strength=1.0, part="random"), torch.tensor([5, 11, 5])
-    expected, asked, original = (
-        views.epoch_view(DATA, "train", view, 3, 21)[index],
-        [],
-        views.at_224,
-    )
+    expected = views.epoch_view(DATA, "train", view, 3, 21)[index]
+    asked = []
+    original = views.at_224
     monkeypatch.setattr(views, "LARGE", 11 * pictures.shape[1] * 224 * 224)
     monkeypatch.setattr(views, "at_224", lambda *a: asked.append(len(a[5])) or original(*a))
     assert (

@@ -173,12 +173,24 @@ def signature(definition, prefix):
     return line
 
 
+def comment_of(line, comments):
+    """The comment on the line of a statement, else the lines of comment right above it; "" where
+    there is none. `comments`: {number of a line: (comment, whether nothing else is on the line)}.
+    """
+    if line.end_lineno in comments:
+        return comments[line.end_lineno][0]
+    above, number = [], line.lineno - 1
+    while comments.get(number, ("", False))[1]:
+        above, number = [comments[number][0], *above], number - 1
+    return " ".join(above)
+
+
 def fields(definition, comments):
-    """The annotated names of a class body as a list: what is assigned, and the comment on its line."""
+    """The annotated names of a class body as a list: what is assigned, and the comment on it."""
     items = []
     for line in definition.body:
         if isinstance(line, ast.AnnAssign) and not line.target.id.startswith("_"):
-            comment = comments.get(line.end_lineno)
+            comment = comment_of(line, comments)
             words = [nodes.Text(": "), *inline(comment)] if comment else []
             items.append(
                 nodes.list_item(
@@ -207,7 +219,7 @@ class KdApi(SphinxDirective):
         tree = ast.parse(source)
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         comments = {
-            token.start[0]: token.string.lstrip("# ")
+            token.start[0]: (token.string.lstrip("# "), token.line.lstrip().startswith("#"))
             for token in tokens
             if token.type == tokenize.COMMENT
         }

@@ -38,7 +38,10 @@ def install_line(repository, commit):
     """What the first cell in Colab has to run: the checkout into the working folder, and what
     kdcore needs beside Colab's own packages.
     """
-    return f"!git init -q && git pull -q https://github.com/{repository} {commit} && pip install -q '.[notebook]'"
+    return (
+        f"!git init -q && git pull -q https://github.com/{repository} {commit} "
+        "&& pip install -q '.[notebook]'"
+    )
 
 
 def links(repository, commit, notebook, text):

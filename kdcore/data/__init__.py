@@ -65,9 +65,8 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]
     mean: tuple[float, ...]  # per channel, in units of pixel / 255
     std: tuple[float, ...]
-    train_true: np.ndarray | None = (
-        None  # training labels before label noise: `load` always gives them
-    )
+    # training labels before label noise: `load` always gives them
+    train_true: np.ndarray | None = None
 
 
 def is_text(name: str) -> bool:

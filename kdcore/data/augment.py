@@ -29,11 +29,9 @@ COLUMNS = 16
 # choice.
 AREA, RATIO, (TOP, LEFT, ANGLE, JITTER, FACTOR) = 0, 10, range(20, 25)
 FRAME_COLUMNS = 28
-NEAREST, BILINEAR, BICUBIC = (
-    InterpolationMode.NEAREST,
-    InterpolationMode.BILINEAR,
-    InterpolationMode.BICUBIC,
-)
+NEAREST = InterpolationMode.NEAREST
+BILINEAR = InterpolationMode.BILINEAR
+BICUBIC = InterpolationMode.BICUBIC
 
 # The AutoAugment CIFAR-10 policy as in the code of Guo et al. (2024): (operation, probability,
 # magnitude) twice per line. Shear in tangent, translate as a share of the side, rotate in degrees
@@ -270,7 +268,7 @@ def randaugment(x: Tensor, u: np.ndarray, share: float = 1.0) -> Tensor:
 
 
 def cutout(x: Tensor, u: np.ndarray, length: int) -> Tensor:
-    """Zeroes a square of side `length`, its centre uniform over the image, clipped at the border."""
+    """Zeroes a square of side `length`, its centre uniform over the image, clipped at the edge."""
     h, w = x.shape[-2:]
     outside = []
     for column, size in ((CUT_Y, h), (CUT_X, w)):

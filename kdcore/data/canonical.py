@@ -40,7 +40,7 @@ def genuine(name: str, root: str, arrays, digests: dict[str, str]) -> None:
 
 
 def undamaged(folder: Path, contents: dict[str, bytes]) -> None:
-    """ValueError unless the embedded contents have the SHA-256 that sha256.json beside them says."""
+    """ValueError unless embedded contents have the SHA-256 that sha256.json beside them says."""
     recorded = json.loads((folder / "sha256.json").read_text())
     for name, content in contents.items():
         if hashlib.sha256(content).hexdigest() != recorded[name]:

@@ -186,9 +186,8 @@ def eight_bits(image):
             "nothing says which of them is white; 8 or 16 bits are read"
         )
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
-    if (
-        "A" in image.mode or "a" in image.mode or "transparency" in image.info
-    ):  # what is transparent is shown on white
+    # what is transparent is shown on white
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
@@ -326,18 +325,17 @@ def texts(name: str, root: str) -> tuple[dict[str, tuple[list[str], list[int]]],
     found = {part: rows(file, said) for part, file in files.items()}
     classes = _classes(name, root, found["train"])
     number = {c: i for i, c in enumerate(classes)}
-    if not any(
-        WHOLE_NUMBER.fullmatch(c) for c in classes
-    ):  # else a number is a name, and not a line's number
+    # else a number is a name, and not a line's number
+    if not any(WHOLE_NUMBER.fullmatch(c) for c in classes):
         number |= {str(i): i for i in range(len(classes))}
     read = {}
     for part, lines in found.items():
         if wrong := next(((line, label) for line, _, label in lines if label not in number), None):
+            lines_too = "" if len(number) == len(classes) else f", or 0 to {len(classes) - 1}"
             raise ValueError(
                 f"{said}: line {wrong[0]} of {files[part]} has the label {wrong[1][:40]!r}; "
-                f"allowed are the {len(classes)} classes "
-                f"{classes[0][:40]!r} to "
-                f"{classes[-1][:40]!r}{'' if len(number) == len(classes) else f', or 0 to {len(classes) - 1}'}."
+                f"allowed are the {len(classes)} classes {classes[0][:40]!r} to "
+                f"{classes[-1][:40]!r}{lines_too}."
             )
         read[part] = [text for _, text, _ in lines], [number[label] for _, _, label in lines]
     if missing := set(range(len(classes))) - set(read["train"][1]):

@@ -362,7 +362,7 @@ SOURCES = {
 }
 
 
-# --------------------------------------------------------------------------- any of them, as a whole
+# -------------------------------------------------------------------------- any of them, as a whole
 
 
 def complete(name: str, root: str, size: int | None, digest: str):

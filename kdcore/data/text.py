@@ -103,15 +103,13 @@ def as_numbers(name: str, root: str, digest: str = ""):
     if name.startswith("csv:"):
         found, classes = own.texts(name, root)
     else:
-        found, classes = (
-            {
-                part: _glosses(Path(root), part)
-                if name == "wordnet_glosses"
-                else _table(name, Path(root) / name / f"{part}.csv")
-                for part in ("train", "test")
-            },
-            CLASSES[name],
-        )
+        found = {
+            part: _glosses(Path(root), part)
+            if name == "wordnet_glosses"
+            else _table(name, Path(root) / name / f"{part}.csv")
+            for part in ("train", "test")
+        }
+        classes = CLASSES[name]
     parts = {
         part: ([words(text, LENGTH.get(name, 200)) for text in texts], np.array(y, dtype=np.int64))
         for part, (texts, y) in found.items()
@@ -173,10 +171,8 @@ def _table(name, path):
                 line = rows.line_num + 1
             if not texts:
                 raise ValueError
-        except (
-            csv.Error,
-            ValueError,
-        ) as error:  # a quote that never ends; another number of fields, or another label
+        # a quote that never ends; another number of fields, or another label
+        except (csv.Error, ValueError) as error:
             raise ValueError(
                 f"Data set {name!r}: line {line} of {path} is not of the form {FORM[name]}."
             ) from error

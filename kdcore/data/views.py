@@ -66,10 +66,8 @@ def at_224(
     What the two policies move is interpolated nearest for CIFAR and bilinear for ImageNet.
     """
     x = getattr(load(data), f"{split}_x")
-    u, v = (
-        chance.uniform_rows(chance.VIEWS, aug_seed, epoch, index, COLUMNS),
-        chance.uniform_rows(chance.FRAMES, aug_seed, epoch, index, FRAME_COLUMNS),
-    )
+    u = chance.uniform_rows(chance.VIEWS, aug_seed, epoch, index, COLUMNS)
+    v = chance.uniform_rows(chance.FRAMES, aug_seed, epoch, index, FRAME_COLUMNS)
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
         frames = pool.map(
             lambda i, a, b: np.atleast_3d(np.asarray(frame(picture(x[i]), view.name, a, b))),

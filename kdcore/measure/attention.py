@@ -66,7 +66,7 @@ def by_chance(masks: list[torch.Tensor], order: torch.Tensor) -> torch.Tensor:
 
 
 def enough(classes: np.ndarray, models: int) -> bool:
-    """Whether each class has an image for every model, so that chance inside a class can be taken."""
+    """Whether each class has an image for every model: then chance inside a class can be taken."""
     return np.unique(classes, return_counts=True)[1].min() >= max(models - 1, 2)
 
 
@@ -122,17 +122,13 @@ def attention(
                     torch.tensor(float("nan")) if alike is None else by_chance(theirs, alike)
                 )
                 top = [att.mask_top(full[n], 0.4) for n in names]
-                row[f"matched {at}"], row[f"matched chance {at}"] = (
-                    att.iou(*top),
-                    by_chance(top, other),
-                )
+                row[f"matched {at}"] = att.iou(*top)
+                row[f"matched chance {at}"] = by_chance(top, other)
                 row[f"rank {at}"] = att.rank_correlation(*(small[n][kind] for n in names[:2]))
                 for t in (0.2, 0.3, 0.5, 0.6, 0.7, 0.8) if kind in ("label", "sum", "cls") else ():
                     cut = [att.mask(full[n], t) for n in names]
-                    row[f"iou {at} at {t}"], row[f"chance {at} at {t}"] = (
-                        att.iou(*cut),
-                        by_chance(cut, other),
-                    )
+                    row[f"iou {at} at {t}"] = att.iou(*cut)
+                    row[f"chance {at} at {t}"] = by_chance(cut, other)
             if view_name == "clean":
                 row |= {f"area {kind} {name} clean": att.area(m) for name, m in masks.items()}
     return {k: float(f"{v.double().mean():.5g}") for k, v in row.items()}

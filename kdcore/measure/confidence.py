@@ -112,10 +112,8 @@ def confidence_with(spec: Spec, rerun: Spec, third: Spec) -> dict[str, float]:
 def compared(spec: Spec, models: dict[str, Spec]) -> dict[str, float]:
     """The row of `confidence` for these four models."""
     data, row = load(spec.data), {}
-    wrong, chance = (
-        data.train_y != data.train_true,
-        np.bincount(data.train_y).max() / len(data.train_y),
-    )
+    wrong = data.train_y != data.train_true
+    chance = np.bincount(data.train_y).max() / len(data.train_y)
     for split in ("train", "test"):
         z = {name: recorded(m, spec.data, split, clean(spec), 1) for name, m in models.items()}
         given, true = (

@@ -74,9 +74,8 @@ def against(
         ).mean(),
         f"official mi {at}": metrics.official_mutual_information(t, s, classes),
     }
-    if (
-        spec.distill.parts
-    ):  # the teachers on what they were shown in training, halves of the student's images
+    # the teachers on what they were shown in training, halves of the student's images
+    if spec.distill.parts:
         seen = metrics.ensemble(of_teachers(spec, split, spec.seen_by_teachers(view), draws))
         row |= {
             f"agreement parts {at}": metrics.agreement(seen, z).mean(),

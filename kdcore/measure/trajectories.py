@@ -151,10 +151,8 @@ def trajectories(spec: Spec, every: int, control: bool, continued: int) -> dict[
         f"accuracy {name}": float(train(s).online_accuracy[-1])
         for name, s in (("teacher", teacher), ("student", spec))
     }
-    reference, student = (
-        recorded_paths(teacher_continued(spec, continued), every, teacher),
-        recorded_paths(spec, every, teacher),
-    )
+    reference = recorded_paths(teacher_continued(spec, continued), every, teacher)
+    student = recorded_paths(spec, every, teacher)
     runs = {
         "student": student,
         "late": {name: path[3 * len(path) // 4 :] for name, path in student.items()},
@@ -174,11 +172,9 @@ def trajectories(spec: Spec, every: int, control: bool, continued: int) -> dict[
             if "start" in run and layer != "layer 1":
                 continue
             pairs = eigen.compare(reference[layer], path[layer])
-            share, matched, at = (
-                eigen.share_below(pairs),
-                pairs.ratio[~np.isnan(pairs.ratio)],
-                f"{run} {layer}",
-            )
+            share = eigen.share_below(pairs)
+            matched = pairs.ratio[~np.isnan(pairs.ratio)]
+            at = f"{run} {layer}"
             low, middle, high = (
                 np.quantile(matched, (0.25, 0.5, 0.75)) if len(matched) else (np.nan,) * 3
             )

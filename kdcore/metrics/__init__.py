@@ -295,8 +295,9 @@ def affinity(accuracy_on_view, accuracy_reference):
     (1 = not at all).
 
     The ratio is the same in three definitions; model and denominator differ, so say which one was
-    computed: original  a model trained on clean data; augmented over clean validation images
-    (Gontijo-Lopes et al. 2021);
+    computed:
+    original  a model trained on clean data; augmented over clean validation images (Gontijo-Lopes
+              et al. 2021);
     paper     the distilled student itself; its own view over clean validation images (Guo et al.
               2024, Eq. 5);
     code      the distilled student itself; its own view over randomly cropped images (published

@@ -160,10 +160,8 @@ def effective_time(lam, *times):
     from 1e-150 to 1e300.
     """
     _one_or_more(times)
-    (lam,), times = (
-        _checked(True, lam=lam),
-        _checked(**{f"time {i}": t for i, t in enumerate(times, 1)}),
-    )
+    (lam,) = _checked(True, lam=lam)
+    times = _checked(**{f"time {i}": t for i, t in enumerate(times, 1)})
     # what is learnt, and the logarithm of what is left: each is accurate where the other is not
     share, log_left = (1.0, -np.inf)
     with np.errstate(divide="ignore"):
@@ -277,9 +275,12 @@ class Pairs(NamedTuple):
 
     top: np.ndarray  # (pairs,) column of the direction along which progress is matched
     bottom: np.ndarray  # (pairs,) column of the direction that is compared, bottom > top
-    ratio: np.ndarray  # (pairs,) median of student / one-hot along bottom at matched progress; nan where nothing matches
+    # (pairs,) median of student / one-hot along bottom at matched progress; nan where none matches
+    ratio: np.ndarray
     below: np.ndarray  # (pairs,) share of the student's points with a ratio below 1; nan likewise
-    tie: np.ndarray  # (pairs,) the ratio is 1 within the tolerance, as where both directions had converged in the teacher
+    # (pairs,) the ratio is 1 within the tolerance, as where both directions had converged in the
+    # teacher
+    tie: np.ndarray
 
 
 def compare(one_hot, student, tolerance=1e-3):
@@ -320,9 +321,8 @@ def compare(one_hot, student, tolerance=1e-3):
         b = b[(x >= max(0.02 * high, a[0, k])) & (x <= 0.97 * high)]
         if len(a) < 2 or len(b) == 0:
             continue
-        with np.errstate(
-            divide="ignore", invalid="ignore"
-        ):  # a direction without any signal has 0 / 0
+        # a direction without any signal has 0 / 0
+        with np.errstate(divide="ignore", invalid="ignore"):
             ratios = b[:, k + 1 :] / PchipInterpolator(a[:, k], a[:, k + 1 :])(b[:, k])
         ratio[top == k], below[top == k] = np.median(ratios, axis=0), (ratios < 1).mean(0)
     return Pairs(

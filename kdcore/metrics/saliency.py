@@ -53,9 +53,8 @@ def _grid(size, name: str) -> tuple[int, int]:
 
 def _maps(maps: Tensor) -> None:
     _real(maps, "maps", "images, height, width")
-    if (
-        not torch.stack(maps.aminmax()).isfinite().all()
-    ):  # NaN and infinity reach the extremes; ten times faster than asking every pixel
+    # NaN and infinity reach the extremes; ten times faster than asking every pixel
+    if not torch.stack(maps.aminmax()).isfinite().all():
         raise ValueError(
             f"maps hold {(~maps.isfinite()).sum()} values that are NaN or infinite; all must be "
             "finite."
@@ -106,10 +105,8 @@ def features(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]
             f"{type(net).__name__} ends in {head} on features of shape {tuple(f.shape)}; expected "
             "one linear layer on averaged channels."
         )
-    logits, bias = (
-        net.forward_head(f),
-        head.weight.new_zeros(head.out_features) if head.bias is None else head.bias.detach(),
-    )
+    logits = net.forward_head(f)
+    bias = head.weight.new_zeros(head.out_features) if head.bias is None else head.bias.detach()
     expected = f.mean((2, 3)) @ head.weight.T + bias
     if not torch.allclose(
         logits, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()), equal_nan=True
@@ -130,11 +127,9 @@ def patch_grid(net: VisionTransformer, x: Tensor) -> tuple[int, int]:
     over other pixels.
     """
     _real(x, "images", "images, channels, height, width")
-    size, patch, fixed = (
-        tuple(x.shape[-2:]),
-        tuple(net.patch_embed.feat_ratio(as_scalar=False)),
-        net.patch_embed.img_size,
-    )
+    size = tuple(x.shape[-2:])
+    patch = tuple(net.patch_embed.feat_ratio(as_scalar=False))
+    fixed = net.patch_embed.img_size
     if fixed is not None and net.patch_embed.strict_img_size and tuple(fixed) != size:
         raise ValueError(
             f"images have height and width {size}; this {type(net).__name__} reads {tuple(fixed)}."
@@ -174,10 +169,8 @@ def vit_attention(net: VisionTransformer, x: Tensor) -> tuple[Tensor, Tensor]:
     queries, keys = [], []
     with ExitStack() as hooks:
         for block in blocks:
-            for module, kept in (
-                (block.q_norm, queries),
-                (block.k_norm, keys),
-            ):  # the identity where there is no norm
+            # the identity where there is no norm
+            for module, kept in ((block.q_norm, queries), (block.k_norm, keys)):
 
                 def keep(_, __, out, kept=kept):  # other threads may be using the network
                     if get_ident() == this:
@@ -320,9 +313,8 @@ def rollout(attention: Tensor, grid: tuple[int, int], prefix: int = 1) -> Tensor
     row = torch.eye(1, attention.shape[-1], dtype=attention.dtype, device=attention.device).repeat(
         len(attention), 1
     )[:, None]
-    for block in (
-        attention.mean(2).flip(1).unbind(1)
-    ):  # a row times matrices, last block first: no product of matrices is needed
+    # a row times matrices, last block first: no product of matrices is needed
+    for block in attention.mean(2).flip(1).unbind(1):
         row = (row @ block + row) / 2
     return row[:, 0, prefix:].unflatten(1, grid)
 

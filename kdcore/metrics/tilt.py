@@ -77,9 +77,8 @@ class Tilt(NamedTuple):
     slope: float  # least squares, all examples
     slope_low: float  # in the bottom quartile; varies much between seeds
     slope_high: float  # in the top quartile
-    shift_low: (
-        float  # mean of y - x in the bottom quartile: below 0 where low confidence is underfitted
-    )
+    # mean of y - x in the bottom quartile: below 0 where low confidence is underfitted
+    shift_low: float
     shift_high: float
     below_low: float  # share of examples with y < x in the bottom quartile
     below_high: float
@@ -165,13 +164,10 @@ def toy_slope(flipped, teacher, student):
                 f"{name} has {len(filters)} filters; expected two, on the first eigenvalue and on "
                 "the rest."
             )
-    (clean, wrong), (clean_, wrong_) = (
-        toy_margins(flipped, *teacher),
-        toy_margins(flipped, *student),
-    )
+    clean, wrong = toy_margins(flipped, *teacher)
+    clean_, wrong_ = toy_margins(flipped, *student)
     # the teacher's class on a mislabelled example: the given one, or the true one
     sign = np.where(wrong > 0, 1, -1)
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # no slope where both kinds have one margin
+    # no slope where both kinds have one margin
+    with np.errstate(divide="ignore", invalid="ignore"):
         return (clean_ - sign * wrong_) / (clean - sign * wrong)

@@ -6,7 +6,7 @@ KDCORE_SITE ?=
 PY := .venv/bin/python
 BOOK := $(PY) -c "from jupyter_book.cli.main import main; main()"  # its script in .venv/bin names the folder, which a shell may have to read
 CHAPTERS = $(filter-out verdicts,$(notdir $(shell grep -o 'book/chapters/[a-z0-9_]*' _toc.yml)))  # verdicts are read from the others' pages
-CODE = kdcore tests scripts benchmarks conftest.py book/_ext  # all Python but the notebooks' cells
+CODE = kdcore tests scripts benchmarks conftest.py book/_ext  # all Python but the notebooks' cells notebooks
 # Neither browser nor training, and quick; the other files of tests/ are for `make test`.
 QUICK = api chance confidence contracts contrasts divergence eigen losses metrics own_data provenance published_tables settings spec stats structure trials
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT &&
@@ -62,7 +62,7 @@ reproduce:  ## the book again from nothing: every published number is trained an
 publish: env  ## NAME=...: run the published preset and keep its rows in book/results/ (then read the diff)
 	KDCORE_PUBLISH="$$PWD/book/results" $(PY) scripts/execute_chapter.py --preset published -- "$$NAME"
 
-lint: env  ## ruff: rules and format of all code but the notebooks' cells
+lint: env  ## ruff: rules and format of all code, the notebooks too
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m ruff format --check $(CODE)
 

@@ -754,30 +754,30 @@ KINDS = {  # what is done, with how many: an environment variable and its defaul
 }
 
 
+def kept(table: Path, rows) -> None:
+    """Writes the table, whatever comes after."""
+    head = ("fault", "tried", "counted", "times", "must be")
+    lines = [(fault, tried, what, n, 0 if zero else "") for fault, tried, what, n, zero in rows]
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([head, *lines])
+
+
 def main(table: Path, kinds) -> int:
     table.parent.mkdir(parents=True, exist_ok=True)
     rows = []
-    for kind in kinds:
-        for function, variable, default in KINDS[kind]:
-            with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-                begin = time.monotonic()
-                found = function(Path(folder), int(os.environ.get(variable, default)))
-                print(f"{function.__name__}: {time.monotonic() - begin:.0f} s", file=sys.stderr)
-                if (Path(folder) / "accepted.csv").exists():
-                    shutil.copy(Path(folder) / "accepted.csv", table.with_suffix(".accepted.csv"))
-            rows += found
-    with table.open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [
-                ("fault", "tried", "counted", "times", "must be"),
-                *(
-                    (fault, tried, what, n, 0 if zero else "")
-                    for fault, tried, what, n, zero in rows
-                ),
-            ]
-        )
-    for fault, tried, what, n, zero in rows:
-        print(f"{fault:55} {tried:6}   {what:50} {n:6}  {'WRONG' if zero and n else ''}".rstrip())
+    for function, variable, default in (entry for kind in kinds for entry in KINDS[kind]):
+        tries, begin = int(os.environ.get(variable, default)), time.monotonic()
+        print(f"{function.__name__}: {tries} tries ...", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+            found = function(Path(folder), tries)
+            if (accepted := Path(folder) / "accepted.csv").exists():
+                shutil.copy(accepted, table.with_suffix(".accepted.csv"))
+        rows += found
+        kept(table, rows)
+        for fault, tried, what, n, zero in found:
+            wrong = "WRONG" if zero and n else ""
+            print(f"{fault:55} {tried:6}   {what:50} {n:6}  {wrong}".rstrip(), flush=True)
+        print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     return int(any(zero and n for *_, n, zero in rows))
 
 

@@ -6,7 +6,7 @@ KDCORE_SITE ?=
 PY := .venv/bin/python
 BOOK := $(PY) -c "from jupyter_book.cli.main import main; main()"  # its script in .venv/bin names the folder, which a shell may have to read
 CHAPTERS = $(filter-out verdicts,$(notdir $(shell grep -o 'book/chapters/[a-z0-9_]*' _toc.yml)))  # verdicts are read from the others' pages
-CODE = kdcore tests scripts benchmarks conftest.py book/_ext  # all Python but the notebooks' cells notebooks
+CODE = kdcore tests scripts benchmarks conftest.py book/_ext notebooks
 # Neither browser nor training, and quick; the other files of tests/ are for `make test`.
 QUICK = api chance confidence contracts contrasts divergence eigen losses metrics own_data provenance published_tables settings spec stats structure trials
 SCRATCH = scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT &&

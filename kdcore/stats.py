@@ -275,6 +275,9 @@ def p_value(interval, correlation=False):
     low, middle, high = interval.low, interval.estimate, interval.high
     if not np.isfinite([low, high]).all():
         return float("nan")
+    if low > high or (correlation and not -1 < low <= high < 1):
+        between = "; a correlation lies between -1 and 1" if correlation else ""
+        raise ValueError(f"the bounds are {low} and {high}; the lower one comes first{between}.")
     if correlation:
         low, middle, high = np.arctanh([low, middle, high])
     error = (high - low) / 2 / student_t.ppf(0.975, interval.n - 1)
@@ -286,6 +289,8 @@ def holm(ps):
     one whose p is nan never.
     """
     ps = np.asarray(ps, dtype=float)
+    if ps.ndim != 1 or ((ps < 0) | (ps > 1)).any():
+        raise ValueError(f"ps is {ps.tolist()}; it must be a list of p values, 0 to 1 or nan.")
     order, rejected = np.argsort(ps), np.zeros(len(ps), bool)
     m = np.isfinite(ps).sum()
     for k, i in enumerate(order[:m]):

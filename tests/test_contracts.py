@@ -164,6 +164,9 @@ BAD = {
         *((lambda v: S.verdict(one, 1, v), dict(v=v)) for v in (0, -1, NAN, INF, [1, 2])),
         *((lambda v: S.verdict(one, v, 1), dict(v=v)) for v in (0, 2, NAN, "+")),
         *((S.detectable, dict(interval=one, margin=v)) for v in (0, -1, NAN, INF)),
+        *((S.holm, dict(ps=v)) for v in ([-0.1], [1.5], [[0.1]], [INF], 0.1)),
+        (S.p_value, dict(interval=S.Interval(0.5, 1.0, -1.0, 5))),
+        (S.p_value, dict(interval=S.Interval(0.5, -1.0, 1.0, 5), correlation=True)),
     ],
     "confidence": [
         *((C.log_odds, dict(logits=v, classes=p)) for v in (*ARRAYS, a[:, :1])),

@@ -32,6 +32,7 @@ def git(folder, *words):
 def package(folder):
     """A kdcore that says what made it, in this folder."""
     (folder / "kdcore").mkdir(parents=True)
+    (folder / ".gitignore").write_text("__pycache__/\n")  # as the real one has it
     for name in ("__init__.py", "provenance.py"):
         shutil.copy(ROOT / "kdcore" / name, folder / "kdcore")
 

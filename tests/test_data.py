@@ -342,7 +342,7 @@ def test_bad_input_names_the_value_and_what_is_allowed(arguments, words):
     assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [n for n in data.NAMES[3:] if n != "wordnet_glosses"])
+@pytest.mark.parametrize("name", [n for n, row in sources.SOURCES.items() if not row.folder])
 def test_absent_files_say_what_where_and_how(name, tmp_path, monkeypatch):
     fetched = SOURCES[name].fetched
     monkeypatch.delenv("KDCORE_DOWNLOAD", raising=False)
@@ -642,3 +642,10 @@ def test_a_small_draw_of_a_long_tail_has_the_tail():
     drawn = np.bincount(load("fashion_mnist", 500, imbalance=100).train_y, minlength=10)
     share = data.long_tail(1000, 10, 100) / data.long_tail(1000, 10, 100).sum()
     assert abs(drawn / 500 - share).max() < 0.03 and drawn[0] > 20 * drawn[9]
+
+
+def test_every_data_set_is_listed_where_a_reader_looks():
+    """In the reading order of the module, and on the data card of the book."""
+    card = (Path(__file__).parents[1] / "book" / "data.md").read_text()
+    for name in data.NAMES:
+        assert name in data.__doc__ and f"`{name}`" in card, name

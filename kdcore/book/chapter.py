@@ -224,7 +224,7 @@ def _shown(value):
 
 
 def table(p, chapter):
-    """The effective parameters as an HTML table: value, default (quick), what is allowed, meaning."""
+    """The effective parameters as an HTML table: value, default (quick), allowed, meaning."""
     lines = declared(home(chapter) / "notebooks" / f"{chapter}.ipynb")
     fields = type(p).model_json_schema()["properties"]
     rows = ""

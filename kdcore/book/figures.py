@@ -177,4 +177,5 @@ def _img(picture: Picture) -> str:
     # An <img>, not inline SVG: ids of frames cannot clash, and the colour scheme is that of the
     # page around it.
     data = base64.b64encode(picture.svg.encode()).decode()
-    return f'<img class="dark-light" alt="{html.escape(picture.alt)}" src="data:image/svg+xml;base64,{data}">'
+    source = f"data:image/svg+xml;base64,{data}"
+    return f'<img class="dark-light" alt="{html.escape(picture.alt)}" src="{source}">'

@@ -14,7 +14,7 @@ from kdcore import spec
 
 
 class ParameterError(ValueError):
-    """Parameters do not fit. One sentence per problem; a notebook shows the sentences and no stack."""
+    """Parameters do not fit. One sentence per problem; a notebook shows these and no stack."""
 
     def _render_traceback_(self):
         return ["ParameterError: these parameters do not fit.", *str(self).splitlines()]
@@ -161,7 +161,8 @@ def _sentence(error):
             "it must be given." if inside else "the parameters cell must assign it."
         )
     words = WORDS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
-    return f"{where} = {spec.shorten(repr(error['input']), 100)}: {spec.shorten(' '.join(words.split()), 1000).rstrip('.')}."
+    given = spec.shorten(repr(error["input"]), 100)
+    return f"{where} = {given}: {spec.shorten(' '.join(words.split()), 1000).rstrip('.')}."
 
 
 def _plain(value):

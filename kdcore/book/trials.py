@@ -131,7 +131,7 @@ class ManyClasses(Regime):
         try:
             found, _ = data.available(images(self.many, self.first_seed))
         except ValueError as error:
-            raise ValueError(f"many_n_train or n_test: {error}")
+            raise ValueError(f"many_n_train or n_test: {error}") from error
         one_batch(found, self.batch_size, "many_n_train", self.many_n_train, self.many_dataset)
         return self
 

@@ -188,12 +188,13 @@ def record(p, name: str, rows, found: dict):
     return Markdown(chapter.markdown(pd.DataFrame(lines), index=False, disable_numparse=True))
 
 
+def _intervals(entry: dict):
+    return interval(entry), {what: interval(found) for what, found in entry["controls"].items()}
+
+
 def shown(claim: Claim, entry: dict) -> dict:
     """The cells of a table that say what was found."""
-    effect, controls = (
-        interval(entry),
-        {what: interval(numbers) for what, numbers in entry["controls"].items()},
-    )
+    effect, controls = _intervals(entry)
     return {
         "n": f"exact, {entry['n']:,} cases" if claim.exact else str(entry["n"]),
         "estimate [95 %]": say(claim, effect),
@@ -259,7 +260,7 @@ def verdicts(records: dict[str, dict]) -> dict:
                 **entry,
                 "control": claim.control,
                 "detectable": None if claim.exact or math.isnan(detectable) else detectable,
-                "verdict": shown(claim, entry)["verdict"],
+                "verdict": judge(claim, *_intervals(entry)),
                 "half margin": judged_at(claim, entry, 0.5),
                 "twice the margin": judged_at(claim, entry, 2.0),
                 "chapter": claim.chapter,
@@ -288,7 +289,7 @@ def judged_at(claim: Claim, entry: dict, times: float) -> str | None:
     if claim.exact or claim.demonstration:
         return None
     other = claim.model_copy(update={"margin": times * claim.margin})
-    return shown(other, entry)["verdict"]
+    return judge(other, *_intervals(entry))
 
 
 def surviving(lines: list[dict]) -> list[bool | None]:

@@ -8,6 +8,7 @@ repetitions, and their mean counts. The same function is asked on every data set
 
 import pandas as pd
 
+from kdcore import stats
 from kdcore.book import trials
 
 
@@ -181,3 +182,17 @@ def primary(
     if _has(runs, "vanilla", "w"):
         found["gain-second-teacher"] = gain(runs, ("vanilla", "w")), {}
     return found
+
+
+def correlation(students: pd.DataFrame, x: str, y: str, stratum=None) -> stats.Correlation:
+    """Pearson r of two columns over students, each seed's mean taken out and whole seeds resampled
+    where there are several; with a column as stratum, the mean of each of its values inside the
+    seed.
+    """
+    several = students["seed"].nunique() > 1
+    return stats.correlation(
+        students[x],
+        students[y],
+        stratum=students[stratum] if stratum else None,
+        seed_ids=students["seed"] if several else None,
+    )

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest, ttest_1samp
 
 from kdcore import metrics, stats
-from kdcore.book import trials
+from kdcore.book import contrasts, trials
 
 TRIALS = [(pair, view) for view in ("Sw", "Ss") for pair in trials.PAIRS]
 # weights of the eight trials, in their order
@@ -82,16 +82,8 @@ def noise_floor(distilled: pd.DataFrame, metric: str, view: str) -> stats.NoiseF
 
 
 def correlate(runs: pd.DataFrame, metric: str, stratum=None, upward="accuracy"):
-    """Pearson correlation of two columns over the rows, each seed's mean taken out where there are
-    several; with a stratum, a column's name, the mean of each of its values inside the seed.
-    """
-    several = runs["seed"].nunique() > 1
-    return stats.correlation(
-        runs[metric],
-        runs[upward],
-        stratum=runs[stratum] if stratum else None,
-        seed_ids=runs["seed"] if several else None,
-    )
+    """`contrasts.correlation` of a metric with accuracy, or another column."""
+    return contrasts.correlation(runs, metric, upward, stratum)
 
 
 def per_seed(runs: pd.DataFrame, metric: str) -> pd.Series:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from kdcore import stats
 from kdcore.book import contrasts, trials
+from kdcore.book.contrasts import correlation
 
 EXCESS = {
     "excess": ("iou", "chance"),
@@ -120,19 +121,6 @@ def class_sum_moved(heads) -> pd.Series:
     heads: a row for each network, columns of kdcore.measure.attention.row_sum and seed.
     """
     return 1 - heads.groupby("seed")["iou of the class sum with itself"].mean()
-
-
-def correlation(students, x, y, stratum=None) -> stats.Correlation:
-    """Pearson r of two columns over students, pooled or, with a column as stratum, inside each of
-    its values; seeds are resampled where there are several.
-    """
-    several = students["seed"].nunique() > 1
-    return stats.correlation(
-        students[x],
-        students[y],
-        stratum=students[stratum] if stratum else None,
-        seed_ids=students["seed"] if several else None,
-    )
 
 
 def among_pairs_of_one_kind(students, x, y) -> stats.Correlation:

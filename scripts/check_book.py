@@ -1,8 +1,8 @@
 """Gate after the HTML build: what Sphinx does not notice even with -n -W.
 
 Checks the executed chapters for failed cells, every page for links, anchors and images that lead
-nowhere and for images without a text alternative, how heavy each page is, and, where Chromium is
-installed, that MathJax typesets all mathematics. Prints one line per fault and returns 1 when there
+nowhere and for images without a text alternative, how heavy each page is, how much a chapter keeps
+open, and, where Chromium is installed, that MathJax typesets all mathematics. Prints one line per fault and returns 1 when there
 is any. With --site, for a book that is published: also for what a page would load from elsewhere.
 
     python scripts/check_book.py [--site] [BOOK = _build/html]
@@ -26,6 +26,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # an SVG is searched as a page is
 warnings.filterwarnings("ignore", category=XMLParsedAsHTMLWarning)
 HEAVIEST = 4_000_000  # bytes of one page with its own images; a slider's frames are most of it
+# What may stand open on a chapter's page: words, figures, tables; and intervals in 1,000 words.
+OPEN = {"words": 2000, "figures": 5, "tables": 2, "intervals": 3}
+FOLDED = "script, style, details, .toggle, .dropdown, .cell_input, .kd-downloads, .headerlink"
+INTERVAL = re.compile(r"\[[−+-]?[\d.,]+,\s[−+-]?[\d.,]+\]")
 
 
 def check_chapters(folder: Path) -> list[str]:
@@ -239,6 +243,34 @@ def check_weights(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
     ]
 
 
+def open_parts(soup: BeautifulSoup) -> dict[str, float]:
+    """What a reader of a page meets without unfolding anything: words (tables and formulas not
+    counted), figures, tables, intervals in 1,000 words.
+    """
+    article = BeautifulSoup(str(soup.select_one("article")), "html.parser")
+    for node in article.select(FOLDED):
+        node.extract()
+    figures, tables = (len(article.select(kind)) for kind in ("figure", "table"))
+    for node in article.select("table, .math, mjx-container"):
+        node.extract()
+    text = article.get_text(" ")
+    words = len(text.split())
+    intervals = 1000 * len(INTERVAL.findall(text)) / max(words, 1)
+    return {"words": words, "figures": figures, "tables": tables, "intervals": intervals}
+
+
+def check_open(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+    """A chapter that keeps more open than `OPEN` allows."""
+    return [
+        f"{page.relative_to(book)}: {found:.4g} {what}{' in 1,000 words' * (what == 'intervals')} "
+        f"open, at most {OPEN[what]} are; fold some"
+        for page, soup in pages.items()
+        if page.parent.name == "chapters"
+        for what, found in open_parts(soup).items()
+        if found > OPEN[what]
+    ]
+
+
 def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
     """After scripts have run, each formula is one mjx-container and none holds an error."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -282,7 +314,13 @@ def main(book: Path, site: bool = False) -> int:
     book = book.resolve()
     pages = read_pages(book)
     faults = check_chapters(ROOT / "book" / "chapters")
-    for check in (check_references, check_alternatives, check_weights, check_mathematics):
+    for check in (
+        check_references,
+        check_alternatives,
+        check_weights,
+        check_open,
+        check_mathematics,
+    ):
         faults += check(book, pages)
     if site:
         faults += check_self_contained(book)

@@ -36,3 +36,15 @@ document.addEventListener("DOMContentLoaded", () => {
 document.addEventListener("DOMContentLoaded", () => {
   if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 });
+
+// 6. A link into folded evidence opens it.
+function unfold() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  const folded = [...target.querySelectorAll(":scope > details.kd-evidence")];
+  for (let node = target; node; node = node.parentElement) if (node.matches("details")) folded.push(node);
+  for (const node of folded) node.open = true;
+  if (folded.length) target.scrollIntoView();
+}
+window.addEventListener("hashchange", unfold);
+document.addEventListener("DOMContentLoaded", unfold);

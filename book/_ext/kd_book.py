@@ -49,7 +49,7 @@ def describe_figures(app, doctree):
 
 def tables_of_figures(path):
     """{label of a figure: CSV} of a notebook whose figures bring their numbers
-    (kdcore.book.figures); {} for other pages.
+    (kdcore.book.figures), where they are drawn or glued; {} for other pages.
     """
     if Path(path).suffix != ".ipynb":
         return {}
@@ -58,13 +58,17 @@ def tables_of_figures(path):
         i: cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
         for i, cell in enumerate(cells)
     }
-    outputs = [
-        (names[i], output.get("data", {}))
-        for i, cell in enumerate(cells)
-        if names[i]
-        for output in cell.get("outputs", [])
-    ]
-    return {name: "".join(data["text/csv"]) for name, data in outputs if "text/csv" in data}
+    tables = {}
+    for i, cell in enumerate(cells):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if glued := output.get("metadata", {}).get("scrapbook", {}).get("name"):
+                name, table = glued, data.get("application/papermill.record/text/csv")
+            else:
+                name, table = names[i], data.get("text/csv")
+            if name and table:
+                tables[name] = "".join(table)
+    return tables
 
 
 def offer_downloads(app, doctree):

@@ -2,8 +2,9 @@
 
 Checks the executed chapters for failed cells, every page for links, anchors and images that lead
 nowhere and for images without a text alternative, how heavy each page is, how much a chapter keeps
-open, and, where Chromium is installed, that MathJax typesets all mathematics. Prints one line per fault and returns 1 when there
-is any. With --site, for a book that is published: also for what a page would load from elsewhere.
+open, and, where Chromium is installed, that MathJax typesets all mathematics. Prints one line per
+fault and returns 1 when there is any. With --site, for a book that is published: also for what a
+page would load from elsewhere.
 
     python scripts/check_book.py [--site] [BOOK = _build/html]
 """

@@ -1,7 +1,7 @@
 """Sentences that state what was found say so as long as the numbers do.
 
-In a notebook such a sentence, title or caption is [...]{.finding rests="..."}, and `rests` holds
-what it stands on, separated by semicolons:
+In a notebook or a page of book/ such a sentence, title or caption is [...]{.finding rests="..."},
+and `rests` holds what it stands on, separated by semicolons:
 
     guo-kl: reproduced          the claim's verdict in book/results/verdicts.json
     guo-kl = 0.07               its estimate, rounded as it is written
@@ -26,8 +26,14 @@ VERDICTS = {
 }
 
 
+PAGES = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "book").glob("*.md")])
+
+
 def prose(path):
-    """Markdown and captions of a notebook."""
+    """Markdown and captions of a page."""
+    if path.suffix == ".md":
+        yield path.read_text(encoding="utf-8")
+        return
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "markdown":
             yield "".join(cell["source"])
@@ -35,7 +41,7 @@ def prose(path):
 
 
 def findings():
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in PAGES:
         for text in prose(path):
             for rests in RESTS.findall(text):
                 for one in rests.split(";"):
@@ -99,7 +105,7 @@ def test_what_a_sentence_rests_on_is_still_so(name, rests):
 
 
 def test_every_finding_says_what_it_rests_on():
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
+    for path in PAGES:
         text = "\n".join(prose(path))
         assert len(SPAN.findall(text)) == len(RESTS.findall(text)), path.name
 

@@ -14,14 +14,13 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import vendor_js
-from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
+from bs4 import BeautifulSoup, Comment, NavigableString, XMLParsedAsHTMLWarning
 
 ROOT = Path(__file__).resolve().parent.parent
 # an SVG is searched as a page is
@@ -29,7 +28,7 @@ warnings.filterwarnings("ignore", category=XMLParsedAsHTMLWarning)
 HEAVIEST = 4_000_000  # bytes of one page with its own images; a slider's frames are most of it
 # What may stand open on a chapter's page: words, figures, tables; and intervals in 1,000 words.
 OPEN = {"words": 2000, "figures": 5, "tables": 2, "intervals": 3}
-FOLDED = "script, style, details, .toggle, .dropdown, .cell_input, .kd-downloads, .headerlink"
+FOLDED = {"toggle", "dropdown", "cell_input", "kd-downloads", "headerlink"}  # classes
 INTERVAL = re.compile(r"\[[−+-]?[\d.,]+,\s[−+-]?[\d.,]+\]")
 
 
@@ -248,16 +247,31 @@ def open_parts(soup: BeautifulSoup) -> dict[str, float]:
     """What a reader of a page meets without unfolding anything: words (tables and formulas not
     counted), figures, tables, intervals in 1,000 words.
     """
-    article = BeautifulSoup(str(soup.select_one("article")), "html.parser")
-    for node in article.select(FOLDED):
-        node.extract()
-    figures, tables = (len(article.select(kind)) for kind in ("figure", "table"))
-    for node in article.select("table, .math, mjx-container"):
-        node.extract()
-    text = article.get_text(" ")
+    texts, count = [], {"figure": 0, "table": 0}
+
+    def read(node):
+        for child in node.children:
+            if isinstance(child, NavigableString):
+                texts.append("" if isinstance(child, Comment) else str(child))
+                continue
+            kinds = set(child.get("class", []))
+            if child.name in ("script", "style", "details") or kinds & FOLDED:
+                continue
+            if child.name in count:
+                count[child.name] += 1
+            if child.name not in ("table", "mjx-container", "svg") and "math" not in kinds:
+                read(child)
+
+    read(soup.select_one("article"))
+    text = " ".join(texts)
     words = len(text.split())
     intervals = 1000 * len(INTERVAL.findall(text)) / max(words, 1)
-    return {"words": words, "figures": figures, "tables": tables, "intervals": intervals}
+    return {
+        "words": words,
+        "figures": count["figure"],
+        "tables": count["table"],
+        "intervals": intervals,
+    }
 
 
 def check_open(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
@@ -273,38 +287,43 @@ def check_open(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
 
 
 def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
-    """After scripts have run, each formula is one mjx-container and none holds an error."""
+    """After scripts have run, each formula is one mjx-container and none holds an error. A page
+    that passed, byte for byte, is not opened again.
+    """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         print("check_book: no Chromium, so the typesetting of formulas is not checked")
         return []
+    from playwright.sync_api import sync_playwright
+
+    memory = book.parent / f"{book.name}.typeset.json"
+    passed = set(json.loads(memory.read_text())) if memory.is_file() else set()
+    digests = {
+        page: hashlib.sha256(page.read_bytes()).hexdigest()
+        for page, soup in pages.items()
+        if soup.select(".math")
+    }
     faults = []
-    for page, soup in pages.items():
-        formulas = len(soup.select(".math"))
-        if not formulas:
-            continue
-        dom = subprocess.run(
-            [
-                chromium,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--virtual-time-budget=20000",
-                "--dump-dom",
-                page.as_uri(),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        ).stdout
-        typeset = BeautifulSoup(dom, "html.parser")
-        name = page.relative_to(book)
-        if (found := len(typeset.select(".math mjx-container"))) != formulas:
-            faults.append(f"{name}: {formulas} formulas, {found} typeset")
-        faults += [
-            f"{name}: formula: {node['data-mjx-error']}"
-            for node in typeset.select("[data-mjx-error]")
-        ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for page in [page for page, digest in digests.items() if digest not in passed]:
+            tab = browser.new_page()
+            tab.goto(page.as_uri())
+            tab.wait_for_function("window.MathJax?.startup?.promise", timeout=60_000)
+            tab.evaluate("MathJax.startup.promise")
+            found, formulas = (
+                tab.locator(kind).count() for kind in (".math mjx-container", ".math")
+            )
+            errors = tab.locator("[data-mjx-error]")
+            wrong = [f"formula: {node.get_attribute('data-mjx-error')}" for node in errors.all()]
+            if found != formulas:
+                wrong.append(f"{formulas} formulas, {found} typeset")
+            faults += [f"{page.relative_to(book)}: {fault}" for fault in wrong]
+            if wrong:
+                del digests[page]
+            tab.close()
+        browser.close()
+    memory.write_text(json.dumps(sorted(digests.values())))
     return faults
 
 

@@ -2,6 +2,7 @@
 taken from the figures.
 """
 
+import hashlib
 import html
 import json
 import re
@@ -148,7 +149,14 @@ def load_toy_model(app, pagename, templatename, context, doctree):
         app.add_js_file("toy_model.js")  # here, while a page is made: for this page only
 
 
+def code() -> str:
+    """SHA-256 of these extensions: with other ones every page is read again."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def setup(app):
+    app.add_config_value("kd_code", code(), "env")
     app.connect("config-inited", use_vendored_scripts)
     app.connect("config-inited", pass_over_tables)
     app.connect("builder-inited", merge_visitors)

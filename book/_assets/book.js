@@ -48,3 +48,22 @@ function unfold() {
 }
 window.addEventListener("hashchange", unfold);
 document.addEventListener("DOMContentLoaded", unfold);
+
+// 7. A figure is enlarged to the window by its button, or by a click on it; Escape or a click closes it.
+document.addEventListener("DOMContentLoaded", () => {
+  const box = document.createElement("dialog");
+  box.className = "kd-zoom";
+  box.setAttribute("aria-label", "Enlarged figure");
+  box.addEventListener("click", () => box.close());
+  for (const image of document.querySelectorAll("figure img.dark-light")) {
+    const line = image.closest("figure").querySelector(".kd-downloads");
+    if (!line) continue;
+    const enlarge = () => { box.replaceChildren(image.cloneNode()); box.showModal(); };
+    const button = document.createElement("button");
+    button.textContent = "Enlarge";
+    button.addEventListener("click", enlarge);
+    line.prepend(button, " · ");
+    image.addEventListener("click", enlarge);
+  }
+  document.body.append(box);
+});

@@ -12,6 +12,10 @@ from docutils import nodes
 
 ASSETS = Path(__file__).resolve().parent.parent / "_assets"
 MATHJAX = "vendor/mathjax/es5/tex-svg.js"
+TIPS = {  # file of scripts/vendor_js.py: where it is else; before require.js, which would take them
+    "vendor/@popperjs/core/dist/umd/popper.min.js": "https://unpkg.com/@popperjs/core@2.11.8",
+    "vendor/tippy.js/dist/tippy-bundle.umd.min.js": "https://unpkg.com/tippy.js@6.3.7",
+}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGETS = ["vendor/requirejs/require.js", "vendor/@jupyter-widgets/html-manager/dist/embed-amd.js"]
 
@@ -22,9 +26,11 @@ def pass_over_tables(app, config):
 
 
 def use_vendored_scripts(app, config):
-    """Point maths and widgets at the files of scripts/vendor_js.py; where those are missing, the
-    CDN addresses stay.
+    """Point maths, widgets and previews of links at the files of scripts/vendor_js.py; where those
+    are missing, the CDN addresses stay.
     """
+    for number, (name, address) in enumerate(TIPS.items()):
+        app.add_js_file(name if (ASSETS / name).is_file() else address, priority=90 + number)
     if all((ASSETS / name).is_file() for name in [MATHJAX, *WIDGETS]):
         config.mathjax_path = MATHJAX
         config.nb_ipywidgets_js = {name: {} for name in WIDGETS}

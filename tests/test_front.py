@@ -72,3 +72,39 @@ def test_a_card_has_question_answer_number_picture_and_reading_time():
         assert card.select_one("img")["alt"].strip()
         number = card.select_one(".kd-card-number")
         assert re.search(r"\[.+\] · \d+ min$", number.get_text().strip())
+
+
+# --------------------------------------------------------------------------- around a page's text
+
+
+@pytest.fixture
+def kd_page():
+    import kd_page
+
+    kd_page.as_mathml.macros = {"KL": r"\operatorname{KL}"}
+    return kd_page
+
+
+def test_a_formula_is_there_without_scripts(kd_page):
+    page = r'<span class="math notranslate nohighlight">\(\KL(p\,\|\,q) &lt; \tau^2\)</span>'
+    shown = kd_page.MATH.sub(kd_page.as_mathml, page)
+    assert shown.startswith(page + "<noscript><math")
+    math = BeautifulSoup(shown, "html.parser").find("math")
+    assert math["display"] == "inline"
+    assert math.get_text().replace(" ", "") == "KL(p‖q)<τ2"
+
+
+def test_what_cannot_be_converted_stays_as_it_is_written(kd_page):
+    page = r'<div class="math">\[x^\]</div>'
+    assert "<noscript><code>x^</code></noscript>" in kd_page.MATH.sub(kd_page.as_mathml, page)
+
+
+@built
+def test_every_page_of_the_book_describes_itself_and_every_chapter_says_how_to_run_it():
+    for path in HTML.rglob("*.html"):
+        soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        assert soup.select_one('meta[name="description"]')["content"].strip(), path.name
+        if path.parent.name == "chapters":
+            line = soup.select_one(".kd-run")
+            assert f"make chapter NAME={path.stem}" in line.get_text()
+            assert (path.parent / line.a["href"]).resolve().is_file()

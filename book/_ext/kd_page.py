@@ -101,6 +101,8 @@ def without_scripts(app, pagename, templatename, context, doctree):
     view = re.compile(rf'<script type="{re.escape(WIDGET_VIEW)}">.*?</script>', re.DOTALL)
     body = view.sub(lambda m: f"{m[0]}<noscript>{next(frames, '')}</noscript>", body)
     context["body"] = body
+    hidden = "<noscript><style>.math { display: none; }</style></noscript>"
+    context["metatags"] = context.get("metatags", "") + hidden
 
 
 def setup(app):

@@ -15,6 +15,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -294,9 +295,18 @@ def step(
     progress: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """One update. x (B, C, H, W) normalised, y (B,), teachers' logits (K, B, classes) or None ->
-    (student logits, loss), both detached.
+    (student logits, loss), both detached and float32.
+
+    precision "bf16": the network's layers run under torch.autocast. Each weight is used once in a
+    step, so that nothing is gained by keeping its copy.
     """
-    z = net(x)
+    with (
+        torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False)
+        if spec.precision == "bf16"
+        else nullcontext()
+    ):
+        z = net(x)
+    z = z.float()
     loss = loss_of(z, y, spec, teachers, progress)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -510,28 +520,38 @@ def train(spec: Spec) -> Run:
     interrupted one goes on where it was.
     """
 
-    def save(*entry):
-        try:
-            store.put("unfinished", spec.hash, *entry)
-        except store.StoreError as error:
-            warnings.warn(
-                f"{spec.model} (spec {spec.hash[:12]}) goes on without a snapshot: {error}",
-                stacklevel=2,
-            )
-
     def make():
         check_runs([spec])
         for teacher in spec.teachers:
             train(teacher)
         begin, by, snapshot = time.monotonic(), stamp(), store.get("unfinished", spec.hash)
+        before = snapshot.meta if snapshot else {}
+        # each device once: a resumed run may have been elsewhere before
+        devices = list(dict.fromkeys([*before.get("devices", []), device()]))
+
+        def save(arrays, meta):
+            try:
+                store.put("unfinished", spec.hash, arrays, {**meta, "devices": devices})
+            except store.StoreError as error:
+                warnings.warn(
+                    f"{spec.model} (spec {spec.hash[:12]}) goes on without a snapshot: {error}",
+                    stacklevel=2,
+                )
+
         state, loss, online = fit(spec, snapshot=snapshot, save=save)
-        seconds = time.monotonic() - begin + (snapshot.meta["seconds"] if snapshot else 0.0)
+        seconds = time.monotonic() - begin + before.get("seconds", 0.0)
         arrays = {
             **{f"net.{k}": v.numpy() for k, v in state.items()},
             "loss": loss,
             "online_accuracy": online,
         }
-        return arrays, {"spec": spec.model_dump(mode="json"), "seconds": round(seconds, 2), **by}
+        return arrays, {
+            "spec": spec.model_dump(mode="json"),
+            "seconds": round(seconds, 2),
+            "precision": spec.precision,
+            "device": ", ".join(devices),
+            **by,
+        }
 
     entry = store.once("runs", spec.hash, make)
     store.drop("unfinished", spec.hash)

@@ -29,6 +29,7 @@ from kdcore import chance, losses, models, store
 from kdcore.data import dealt, load
 from kdcore.data.views import BLOCK, batch_view, epoch_view, large, normalise, size, still
 from kdcore.provenance import stamp
+from kdcore.replay import Replayed
 from kdcore.spec import Inputs, Optim, Spec, reads_text
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
@@ -213,25 +214,37 @@ def frozen(spec: Spec) -> nn.Module:
 
 
 def make_optimiser(net: nn.Module, o: Optim) -> torch.optim.Optimizer:
-    """AdamW or SGD with momentum, as the spec says, fused; its learning rate is set before every
-    step.
+    """AdamW or SGD with momentum, as the spec says, fused; `set_rate` gives it its learning rate
+    before every step, which on an accelerator lies there, as a recorded step needs it.
     """
+    where = next(net.parameters()).device
+    rate = o.lr if where.type == "cpu" else torch.tensor(o.lr, device=where)
     if o.method == "adamw":
         return torch.optim.AdamW(
             net.parameters(),
-            lr=o.lr,
+            lr=rate,
             betas=(o.momentum, 0.999),
             weight_decay=o.weight_decay,
+            capturable=where.type != "cpu",
             fused=True,
         )
     return torch.optim.SGD(
         net.parameters(),
-        lr=o.lr,
+        lr=rate,
         momentum=o.momentum,
         nesterov=o.nesterov,
         weight_decay=o.weight_decay,
         fused=True,
     )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of the next step."""
+    group = optimiser.param_groups[0]
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def moments(net: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
@@ -314,6 +327,14 @@ def step(
         nn.utils.clip_grad_norm_(net.parameters(), spec.optim.clip_norm)
     optimiser.step()
     return z.detach(), loss.detach()
+
+
+def replays(spec: Spec) -> bool:
+    """Whether the steps of a run are played from a recording: on an accelerator, but for a loss
+    that changes from step to step and for texts, whose batches differ in length.
+    """
+    switches = spec.distill is not None and spec.distill.switch is not None
+    return device() != "cpu" and not switches and not reads_text(spec.model)
 
 
 @dataclass
@@ -487,17 +508,23 @@ def fit(
     targets = (live_targets if live else shared_targets)(spec) if spec.teachers else None
     body, inputs = read_by(spec, net, live)
     steps = o.epochs * batches
+
+    def update(x, y, teachers=None, done=0):
+        return step(body, optimiser, x, y, spec, teachers, done / steps)
+
+    replayed = Replayed(update) if replays(spec) else None
     began = saved_at = time.monotonic()
     for epoch in range(progress.epochs_done, o.epochs):
         order = torch.from_numpy(chance.order(spec.order_seed, epoch, n)).to(where)
-        heard = targets(epoch) if targets else lambda index, x: None
+        heard = targets(epoch) if targets else None
         total_loss = torch.zeros((), device=where)
         hits = torch.zeros((), dtype=torch.int64, device=where)
         for b in range(batches):
             done, index = epoch * batches + b, order[b * o.batch_size : (b + 1) * o.batch_size]
-            optimiser.param_groups[0]["lr"] = learning_rate(o, done, steps)
+            set_rate(optimiser, learning_rate(o, done, steps))
             x, y = inputs(epoch, index), y_all[index]
-            z, value = step(body, optimiser, x[spec.view], y, spec, heard(index, x), done / steps)
+            given = [x[spec.view], y, *([heard(index, x)] if heard else [])]
+            z, value = replayed(*given) if replayed else update(*given, done=done)
             if progress.first_loss is None:
                 progress.first_loss = value.item()
                 check_first(spec, z)
@@ -585,9 +612,9 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
                 )
                 for part in parts
             )
-            return np.concatenate(
-                [forward(net, part, data.mean, data.std).cpu().numpy() for part in x]
-            )
+            # to the processor in one piece: after each part the accelerator would wait for it
+            z = torch.cat([forward(net, part, data.mean, data.std) for part in x])
+            return z.cpu().numpy()
 
         values = np.stack(
             [draw(epoch) for epoch in range(inputs.first, inputs.first + inputs.count)]

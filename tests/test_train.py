@@ -327,6 +327,28 @@ def test_restored_moments_are_as_the_optimiser_makes_them():
                 ) == (other.dtype, other.device, other.stride())
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("method", ["sgd", "adamw"])
+def test_moments_go_to_the_device_of_their_weights(method, momentum):
+    """From a snapshot of one device to another: torch's meta device stands for that one. AdamW's
+    count of steps goes with them.
+    """
+    o = spec().optim.model_copy(update={"method": method, "momentum": momentum})
+    here, there = tr.network(spec()), tr.network(spec()).to("meta")
+    optimiser = tr.make_optimiser(here, o)
+    here(torch.rand(4, 1, 8, 8)).sum().backward()
+    optimiser.step()
+    kind = torch.optim.AdamW if method == "adamw" else torch.optim.SGD
+    other = kind(there.parameters(), fused=True)
+    tr.restore(there, other, tr.moments(here, optimiser))
+    for ours, w in zip(here.parameters(), there.parameters()):
+        kept = {k: v for k, v in optimiser.state[ours].items() if v is not None}
+        assert kept.keys() == other.state[w].keys() and (kept or (method, momentum) == ("sgd", 0.0))
+        for name, value in other.state[w].items():
+            assert value.device.type == "meta" and value.dtype == torch.float32
+            assert value.shape == kept[name].shape and value.stride() == kept[name].stride()
+
+
 def test_a_snapshot_that_cannot_be_kept_is_a_warning_and_the_run_goes_on(monkeypatch):
     s, put = spec(), store.put
     expected = fit(s)

@@ -20,6 +20,7 @@ What it sees
 How it is made, and kept
     models                networks by their names
     losses                what a student learns from
+    replay                a step that a CUDA device plays from a recording
     provenance            when, and by what, a number was made
     store                 runs, logits and rows, each under the hash of what it is
     train                 from a spec to weights, and to logits

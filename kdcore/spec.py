@@ -328,6 +328,9 @@ class Spec(Plain):
     aug_seed: Seed
     pretrained: bool = False  # start from timm's ImageNet weights, with a new head
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
+    # of the layers while they are trained: "bf16" is torch.autocast. Weights, loss, softmax,
+    # updates and everything recorded or measured are float32 all the same
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     @model_validator(mode="after")
     def _can_run(self) -> "Spec":

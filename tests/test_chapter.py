@@ -446,7 +446,13 @@ def test_provenance_names_the_runs(project):
     ).data
     # the run measured twice counts once
     assert "2 runs, 2026-01-02, 2026-01-03" in page and "42 s" in page
-    assert "a &lt;fast&gt; CPU" in page and "a" * 64 in page and "c0ffee" in page
+    assert "a &lt;fast&gt; CPU; threads: 1; precision: fp32" in page  # of rows that do not say it
+    assert "a" * 64 in page and "c0ffee" in page
+    row = {"spec": "c" * 64, "provenance": RECORD | ROWS[0]["provenance"] | {"precision": "bf16"}}
+    page = chapter.provenance(
+        chapter.read(Small, GOOD), pandas.DataFrame([*ROWS, row]), chapter="tiny"
+    ).data
+    assert "precision: bf16, fp32" in page
     empty = chapter.provenance(chapter.read(Small, GOOD), pandas.DataFrame(), chapter="tiny").data
     assert "papermill notebooks/tiny.ipynb" in empty and "Measured" not in empty
 

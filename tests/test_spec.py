@@ -52,6 +52,12 @@ def test_a_teacher_changes_its_students_hash():
     assert spec(teachers=(spec(seed=1),)).hash != spec(teachers=(spec(seed=2),)).hash
 
 
+def test_precision_is_part_of_the_hash_where_it_is_not_fp32():
+    fp32, bf16 = (pair().model_copy(update={"precision": p}) for p in ("fp32", "bf16"))
+    assert fp32.hash == GOLDEN != bf16.hash
+    assert spec(teachers=(bf16,)).hash != spec(teachers=(fp32,)).hash
+
+
 def test_a_field_with_a_default_does_not_rename_old_specs():
     assert "imbalance" not in Data(name="digits", n_train=None, n_test=None, seed=0).canonical
     assert (
@@ -127,6 +133,10 @@ def test_a_field_with_a_default_does_not_rename_old_specs():
         (
             lambda: Spec(**spec().model_dump() | {"pretrained": True}),
             "pretrained = True is not allowed with model = 'resnet-8-16-32'",
+        ),
+        (
+            lambda: Spec(**spec().model_dump() | {"precision": "fp16"}),
+            "precision\n.*should be 'fp32' or 'bf16'",
         ),
         (lambda: View(name="strong", strength=1.0, power=2), "Extra inputs are not permitted"),
     ],

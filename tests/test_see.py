@@ -71,13 +71,13 @@ def plain(text: str) -> str:
 def shows(table: pd.DataFrame, claim, line) -> bool:
     """Whether the estimate is written in the table, or stands there as a number with six digits.
 
-    A slope is drawn as it is, and claimed as its distance from 1.
+    A slope is claimed as its distance from 1, and drawn so or as it is.
     """
     if plain(claims.say(claim, claims.interval(line))) in plain(" ".join(table.to_numpy().ravel())):
         return True
     drawn = pd.to_numeric(table.stack(), errors="coerce").dropna().to_numpy()
-    value = line["estimate"] + (1 if claim.unit == "slope" else 0)
-    return bool(np.isclose(drawn, value, rtol=1e-5, atol=0).any())
+    values = line["estimate"] + np.array([0, 1] if claim.unit == "slope" else [0])
+    return bool(np.isclose(drawn[:, None], values, rtol=1e-5, atol=0).any())
 
 
 def test_a_number_is_found_in_a_table_as_text_or_as_a_number():

@@ -138,6 +138,10 @@ def test_a_field_with_a_default_does_not_rename_old_specs():
             lambda: Spec(**spec().model_dump() | {"precision": "fp16"}),
             "precision\n.*should be 'fp32' or 'bf16'",
         ),
+        (
+            lambda: Spec(**spec().model_dump() | {"model": "resnet50.tv_in1k"}),
+            "model = 'resnet50.tv_in1k' names weights: that is for pretrained = True",
+        ),
         (lambda: View(name="strong", strength=1.0, power=2), "Extra inputs are not permitted"),
     ],
 )
@@ -150,10 +154,16 @@ def test_timm_knows_the_names_read_from_its_source():
     from kdcore import models
     from kdcore.spec import timm_models
 
-    assert (
-        timm_models() == set(models.timm.list_models(module="", include_tags=False))
-        and "resnet18" in timm_models()
-    )
+    listed = models.timm.list_models
+    names = set(listed(module="", include_tags=False))
+    assert {name for name in timm_models() if "." not in name} == names and "resnet18" in names
+    # names of weights that timm puts together in a loop are not seen
+    weights = {name for name in listed(module="", include_tags=True) if "." in name}
+    seen = timm_models() - names
+    assert seen <= weights and len(seen) > 0.95 * len(weights)
+    # torchvision's first ResNet-50
+    assert models.timm.get_pretrained_cfg("resnet50.tv_in1k").url.endswith("resnet50-0676ba61.pth")
+    assert "resnet50.tv_in1k" in seen
 
 
 def test_switching_moves_the_weight_once():

@@ -55,8 +55,13 @@ def glued(name):
         for output in cell.get("outputs", []):
             if key := output.get("metadata", {}).get("scrapbook", {}).get("name"):
                 data = output["data"].get("application/papermill.record/text/plain", "")
-                found[key] = "".join(data).strip("'\"")
+                found[key] = as_said("".join(data))
     return found
+
+
+def as_said(kept):
+    """A number as the page shows it; pages keep the repr of a text, with escaped spaces."""
+    return kept.strip("'\"").replace("\\xa0", "\N{NO-BREAK SPACE}")
 
 
 def as_number(text):
@@ -118,4 +123,5 @@ def test_a_claim_that_changed_and_a_number_that_moved_are_seen():
 def test_numbers_are_read_as_they_are_said():
     assert interval("−0.36 points [−0.61, −0.12]") == (-0.36, -0.61, -0.12)
     assert interval("1,204") == (1204.0, 1204.0, 1204.0)
+    assert interval(as_said(repr("+0.30 [+0.13,\N{NO-BREAK SPACE}+0.48]"))) == (0.3, 0.13, 0.48)
     assert is_rounded(-6.98, "−7.0") and not is_rounded(-6.92, "−7.0")

@@ -42,6 +42,11 @@ def findings():
                     yield pytest.param(path.stem, one.strip(), id=f"{path.stem}: {one.strip()}")
 
 
+def unquoted(shown):
+    """A text from its repr, as myst_nb keeps it; the blank inside an interval is a no-break one."""
+    return shown.strip("'\"").replace(r"\xa0", "\N{NO-BREAK SPACE}")
+
+
 def glued(name):
     """{key: text} of the numbers of a published page."""
     path = ROOT / "book" / "chapters" / f"{name}.ipynb"
@@ -55,7 +60,7 @@ def glued(name):
         for output in cell.get("outputs", []):
             if key := output.get("metadata", {}).get("scrapbook", {}).get("name"):
                 data = output["data"].get("application/papermill.record/text/plain", "")
-                found[key] = "".join(data).strip("'\"")
+                found[key] = unquoted("".join(data))
     return found
 
 
@@ -117,5 +122,7 @@ def test_a_claim_that_changed_and_a_number_that_moved_are_seen():
 
 def test_numbers_are_read_as_they_are_said():
     assert interval("−0.36 points [−0.61, −0.12]") == (-0.36, -0.61, -0.12)
+    shown = repr("+0.02 points [−0.15,\N{NO-BREAK SPACE}+0.19]")
+    assert interval(unquoted(shown)) == (0.02, -0.15, 0.19)
     assert interval("1,204") == (1204.0, 1204.0, 1204.0)
     assert is_rounded(-6.98, "−7.0") and not is_rounded(-6.92, "−7.0")

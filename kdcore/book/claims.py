@@ -133,8 +133,8 @@ class Json:
 
 
 def record(p, name: str, rows, found: dict):
-    """Judges the claims of the chapter `name`, glues them as claims_<name>, and returns them as a
-    Markdown table.
+    """Judges the claims of the chapter `name`, glues them as claims_<name> and how many have which
+    verdict as verdicts_<name>, and returns them as a Markdown table.
 
     p: the chapter's parameters; rows: the table of its measurements (columns spec, provenance);
     found: {claim id: (effect, {control: effect})} with Intervals or Correlations, or None where
@@ -185,6 +185,7 @@ def record(p, name: str, rows, found: dict):
         "claims": entries,
     }
     chapter.glue(f"claims_{name}", Json(left))
+    chapter.glue(f"verdicts_{name}", counted(lines))
     return Markdown(chapter.markdown(pd.DataFrame(lines), index=False, disable_numparse=True))
 
 

@@ -55,6 +55,8 @@ What the chapters are made of; nothing above imports it
     book.figures          the book's look
     book.plots            marks that several figures share
     book.tables           tables of cells and intervals
+    book.svg              elements and axes of pictures that a script moves
+    book.live             pictures that a reader moves
 
 `_torchvision` is the one door to torchvision. Nothing is imported here: write `from kdcore import
 data`, `from kdcore.spec import Spec`.

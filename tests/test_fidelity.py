@@ -409,5 +409,5 @@ def test_of_the_published_rows_these_are_the_published_verdicts():
         compared = {name: fidelity.effect(taught, metric)} | controls
         for what, numbers in ({name: line} | line["controls"]).items():
             interval, bounds = compared.pop(what), ("estimate", "ci_low", "ci_high", "n")
-            assert tuple(interval) == pytest.approx([numbers[b] for b in bounds], abs=1e-9), what
+            assert interval[:4] == pytest.approx([numbers[b] for b in bounds], abs=1e-9), what
         assert compared == {}

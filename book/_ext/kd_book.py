@@ -17,6 +17,8 @@ TIPS = {  # file of scripts/vendor_js.py: where it is else; before require.js, w
     "vendor/tippy.js/dist/tippy-bundle.umd.min.js": "https://unpkg.com/tippy.js@6.3.7",
 }
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+JSTAT = "vendor/jstat/dist/jstat.min.js"
+JSTAT_CDN = "https://cdn.jsdelivr.net/npm/jstat@1.9.6/dist/jstat.min.js"
 WIDGETS = ["vendor/requirejs/require.js", "vendor/@jupyter-widgets/html-manager/dist/embed-amd.js"]
 
 
@@ -149,10 +151,15 @@ def drop_scripts(app, pagename, templatename, context, doctree):
     context["script_files"] = kept
 
 
-def load_toy_model(app, pagename, templatename, context, doctree):
-    """The script of the interactive toy model, on pages that hold its container."""
-    if 'class="kd-toy"' in context.get("body", ""):
-        app.add_js_file("toy_model.js")  # here, while a page is made: for this page only
+def load_live_models(app, pagename, templatename, context, doctree):
+    """The scripts that the containers of a page name (kdcore.book.live), in their order."""
+    named = re.findall(r'<div[^>]* data-scripts="([^"]+)"', context.get("body", ""))
+    for script in dict.fromkeys(" ".join(named).split()):
+        if script == JSTAT and not (ASSETS / script).is_file():
+            script = JSTAT_CDN
+        # here, while a page is made: for this page only; before require.js, which would take jStat
+        # for a module of its own
+        app.add_js_file(script, priority=90)
 
 
 def code() -> str:
@@ -169,7 +176,7 @@ def setup(app):
     app.connect("doctree-read", describe_figures)
     app.connect("doctree-read", offer_downloads)
     app.connect("html-page-context", mend_roles)
-    app.connect("html-page-context", load_toy_model)
+    app.connect("html-page-context", load_live_models)
     app.connect("html-page-context", drop_scripts, priority=900)
     app.connect("build-finished", write_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

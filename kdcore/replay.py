@@ -25,7 +25,7 @@ def apart(function: Callable) -> tuple:
     return outputs
 
 
-def record(function: Callable) -> tuple[Callable, tuple]:
+def recording(function: Callable) -> tuple[Callable, tuple]:
     """(play, outputs): the function's work as a CUDA graph, not done yet, and the tensors that each
     `play()` writes to. RuntimeError where it cannot be recorded.
     """
@@ -54,7 +54,7 @@ class Replayed:
             return apart(self.again)
         if self.calls == WARM + 1:
             try:
-                self.play, self.outputs = record(self.again)
+                self.play, self.outputs = recording(self.again)
             except RuntimeError as error:
                 warnings.warn(f"steps are not recorded, which is slower: {error}", stacklevel=2)
         if self.play is None:

@@ -57,8 +57,8 @@ def test_a_recorded_run_is_the_one_that_is_called_step_by_step(monkeypatch, meth
         }
     )
     on("cuda", monkeypatch)
-    made, record = [], replay.record
-    monkeypatch.setattr(replay, "record", lambda f: (made.append(f), record(f))[1])
+    made, record = [], replay.recording
+    monkeypatch.setattr(replay, "recording", lambda f: (made.append(f), record(f))[1])
     played = fit(s)
     assert made
     monkeypatch.setattr(tr, "replays", lambda spec: False)

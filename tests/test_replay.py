@@ -31,7 +31,7 @@ def recorded(function):
 @pytest.fixture
 def stand_in(monkeypatch):
     monkeypatch.setattr(replay, "apart", lambda function: function())
-    monkeypatch.setattr(replay, "record", recorded)
+    monkeypatch.setattr(replay, "recording", recorded)
 
 
 def changed(s, **fields):
@@ -54,7 +54,7 @@ def test_a_played_run_has_the_same_bits(name, monkeypatch, stand_in):
     expected = fit(RUNS[name])
     plays = []
     monkeypatch.setattr(tr, "replays", lambda spec: True)
-    monkeypatch.setattr(replay, "record", lambda f: (plays.append(f), recorded(f))[1])
+    monkeypatch.setattr(replay, "recording", lambda f: (plays.append(f), recorded(f))[1])
     state, loss, online = fit(RUNS[name])
     assert len(plays) == 1
     assert (loss == expected[1]).all() and (online == expected[2]).all()
@@ -89,7 +89,7 @@ def test_what_cannot_be_recorded_is_called_as_it_is(monkeypatch, stand_in):
     def refused(function):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(replay, "record", refused)
+    monkeypatch.setattr(replay, "recording", refused)
     total = torch.zeros(())
 
     def function(x):

@@ -186,7 +186,7 @@ def reading(interval, up, down, flat):
 
 
 METRIC = re.compile(
-    r"(kl|mi)(?=( (own|clean|weak|strong|train|test|shuffled|\((nats|points)\)))*$)"
+    r"(kl|mi)(?=( (own|clean|mean|weak|strong|train|test|shuffled|\((nats|points)\)))*$)"
 )
 NUMBERS = re.compile(r"(?:nan|[\W\d])+")  # a cell without letters
 

@@ -269,8 +269,8 @@ def verdict(effect, direction, margin, *controls):
 
 def p_value(interval, correlation=False):
     """Two-sided p of no effect behind a 95 % interval over n seeds: Student's t with n - 1 degrees
-    of freedom, of a correlation on Fisher's z (an approximation). nan for one seed, 0 where every
-    seed has the same value.
+    of freedom, of a correlation on Fisher's z (an approximation). nan for one seed; where every
+    seed has the same value, 0, and 1 where that value is zero.
     """
     low, middle, high = interval.low, interval.estimate, interval.high
     if not np.isfinite([low, high]).all():
@@ -281,7 +281,9 @@ def p_value(interval, correlation=False):
     if correlation:
         low, middle, high = np.arctanh([low, middle, high])
     error = (high - low) / 2 / student_t.ppf(0.975, interval.n - 1)
-    return float(2 * student_t.sf(abs(middle) / error, interval.n - 1)) if error else 0.0
+    if error == 0:
+        return float(middle == 0)
+    return float(2 * student_t.sf(abs(middle) / error, interval.n - 1))
 
 
 def holm(ps):

@@ -288,6 +288,7 @@ def test_p_values_are_those_of_the_test_behind_the_interval():
     )
     assert np.isnan(stats.p_value(stats.mean_interval(values[:1])))
     assert stats.p_value(stats.Interval(1.0, 1.0, 1.0, 5)) == 0
+    assert stats.p_value(stats.Interval(0.0, 0.0, 0.0, 5)) == 1
     z = np.arctanh(0.5)
     half = scipy.stats.t.ppf(0.975, 19) * 0.2
     r = stats.Interval(0.5, np.tanh(z - half), np.tanh(z + half), 20)

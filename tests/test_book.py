@@ -84,6 +84,10 @@ def open_page(browser):
         page.wait_for_function(
             "!window.MathJax?.startup?.promise || window.MathJax.startup.promise.then(() => true)"
         )
+        # folded evidence is looked at, too
+        page.evaluate(
+            "document.querySelectorAll('details.kd-evidence').forEach(d => d.open = true)"
+        )
         if path in WIDGET_PAGES:
             page.wait_for_selector("[role=slider]", timeout=15000)
         page.wait_for_timeout(300)

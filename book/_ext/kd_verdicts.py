@@ -122,7 +122,7 @@ class Verdicts(SphinxDirective):
 
 
 class ClaimStrip(SphinxDirective):
-    """Each claim a mark that links to its entry, in the order of the papers; a key with counts."""
+    """Each claim a mark that links to its entry, by paper and verdict; a key with counts."""
 
     def run(self):
         self.env.note_dependency(str(FILE))
@@ -130,7 +130,7 @@ class ClaimStrip(SphinxDirective):
         page = f"{up}{PAGE}.html" if self.env.docname != PAGE else ""
         parts, count = [], Counter()
         for paper, name in PAPERS.items():
-            lines = lines_of(paper)
+            lines = sorted(lines_of(paper), key=lambda line: list(MARKS).index(line["verdict"]))
             count.update(line["verdict"] for line in lines)
             marks = "".join(
                 f'<li><a class="{css(line["verdict"])}" href="{page}#{anchor(line["id"])}" '
@@ -181,8 +181,11 @@ class Answer(SphinxDirective):
         question = f"**{{doc}}`{self.options['question']} </{chapter}>`**"
         card += self.parse_text_to_nodes(question)
         card += self.parse_content_to_nodes()
+        claim = self.options["claim"]
+        line = next(x for x in claims.published(FILE)["claims"] if x["id"] == claim)
         last = nodes.paragraph(classes=["kd-card-number"])
-        last += self.parse_inline(f"{{claim}}`{self.options['claim']}`")[0]
+        said = f"{MARKS[line['verdict']]} *{line['title']}*: {line['verdict']}, {{claim}}`{claim}`"
+        last += self.parse_inline(said)[0]
         last += Minutes(chapter=chapter)
         card += last
         return [card]

@@ -191,7 +191,8 @@ class Answer(SphinxDirective):
         if line["controls"]:
             name, control = weakest(line)
             known = next(c for c in claims.load() if c.id == claim)
-            said += f"; {name} {claims.say(known, claims.interval(control)).partition(' [')[0]}"
+            at = claims.say(known, claims.interval(control)).partition(" [")[0]
+            said += f"; control, {name}: {at}"
         last += self.parse_inline(said)[0]
         last += Minutes(chapter=chapter)
         card += last

@@ -119,6 +119,17 @@ def write_tables(app, exception):
             (folder / f"{name}.csv").write_text(table, encoding="utf-8")
 
 
+def drop_old_tips(app, exception):
+    """sphinx-tippy writes a page's previews under a new name in each build: only the file that the
+    page loads stays.
+    """
+    for file in Path(app.outdir, "_static", "tippy").rglob("*.js"):
+        page = file.relative_to(Path(app.outdir, "_static", "tippy")).as_posix().split(".")[0]
+        html_file = Path(app.outdir, f"{page}.html")
+        if not html_file.is_file() or file.name not in html_file.read_text(encoding="utf-8"):
+            file.unlink()
+
+
 def mend_roles(app, pagename, templatename, context, doctree):
     """What screen readers are told wrongly by markup from upstream: entries of the bibliography are
     items of its list (their role was withdrawn from ARIA), and the empty corner of a table heads
@@ -179,4 +190,5 @@ def setup(app):
     app.connect("html-page-context", load_live_models)
     app.connect("html-page-context", drop_scripts, priority=900)
     app.connect("build-finished", write_tables)
+    app.connect("build-finished", drop_old_tips, priority=900)  # after those of the day are written
     return {"parallel_read_safe": True, "parallel_write_safe": True}

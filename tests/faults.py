@@ -1,7 +1,7 @@
 """Faults on purpose, counted. `KILLS=1000 FLIPS=2000 PARAMETERS=3000 PUBLICATIONS=60 make faults`
 prints one table and ends with 1 if anything is wrong. `python tests/faults.py TABLE.csv [kind ...]`
 writes the table for some of the kinds only; what was accepted among bad parameters is written
-beside it, to TABLE.accepted.csv.
+beside it, to TABLE.accepted.csv, and the command that made it to TABLE.sh.
 
 Most processes are forked from this one, which has imported everything and computed nothing, so that
 a kill costs no start of Python. Every REAL-th time the caller is a new Python with the fork server
@@ -754,6 +754,16 @@ KINDS = {  # what is done, with how many: an environment variable and its defaul
 }
 
 
+def command(kinds) -> str:
+    """What makes the table again, with as many tries."""
+    entries = [entry for kind in kinds for entry in KINDS[kind]]
+    tries = {variable: os.environ.get(variable, default) for _, variable, default in entries}
+    how = "make faults"
+    if set(kinds) != set(KINDS):
+        how = f"python tests/faults.py _build/faults.csv {' '.join(kinds)}"
+    return " ".join([*(f"{variable}={n}" for variable, n in tries.items()), how]) + "\n"
+
+
 def kept(table: Path, rows) -> None:
     """Writes the table, whatever comes after."""
     head = ("fault", "tried", "counted", "times", "must be")
@@ -764,6 +774,7 @@ def kept(table: Path, rows) -> None:
 
 def main(table: Path, kinds) -> int:
     table.parent.mkdir(parents=True, exist_ok=True)
+    table.with_suffix(".sh").write_text(command(kinds))
     rows = []
     for function, variable, default in (entry for kind in kinds for entry in KINDS[kind]):
         tries, begin = int(os.environ.get(variable, default)), time.monotonic()

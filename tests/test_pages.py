@@ -45,7 +45,8 @@ def test_a_section_named_in_the_checklists_is_there_under_todays_heading(row):
 
 
 @pytest.mark.parametrize(
-    "page", ["checklist", "confidence_exaggeration", "notation", "when_to_disobey"]
+    "page",
+    ["intro", "verdicts", "checklist", "confidence_exaggeration", "notation", "when_to_disobey"],
 )
 def test_what_was_read_of_the_second_paper_is_said_in_one_sentence(page):
     assert READ in SOURCES[page]

@@ -5,6 +5,7 @@ PRESET ?= quick
 KDCORE_SITE ?=
 PY := .venv/bin/python
 BOOK := $(PY) -c "from jupyter_book.cli.main import main; main()"  # its script in .venv/bin names the folder, which a shell may have to read
+STALE = $(PY) scripts/stale_chapters.py published  # a chapter is executed only where its code, rows or parameters changed
 CHAPTERS = $(filter-out verdicts,$(notdir $(shell grep -o 'book/chapters/[a-z0-9_]*' _toc.yml)))  # verdicts are read from the others' pages
 CODE = kdcore tests scripts benchmarks conftest.py book/_ext notebooks
 # Neither browser nor training, and quick; the other files of tests/ are for `make test`.
@@ -41,9 +42,9 @@ env: .venv/.stamp  ## install what is needed into .venv
 
 book: env  ## the book: every chapter from its published rows, then HTML (nothing is trained)
 	$(PY) scripts/vendor_js.py $(if $(KDCORE_SITE),--required)
-	@export KDCORE_TRAIN="$${KDCORE_TRAIN-0}" && echo $(CHAPTERS) | xargs -n 1 -P 2 $(PY) scripts/execute_chapter.py --preset published
-	$(PY) scripts/execute_chapter.py verdicts --preset published
-	$(BOOK) build . --all -n -W --keep-going -q
+	@export KDCORE_TRAIN="$${KDCORE_TRAIN-0}" && $(STALE) $(CHAPTERS) | xargs -r -n 1 -P 2 $(PY) scripts/execute_chapter.py --preset published
+	@$(STALE) verdicts | xargs -r -n 1 $(PY) scripts/execute_chapter.py --preset published
+	$(BOOK) build . -n -W --keep-going -q
 	$(PY) scripts/check_book.py $(if $(KDCORE_SITE),--site)
 	@printf '%s\n' "$$PWD/_build/html/index.html"
 

@@ -20,6 +20,7 @@ What it sees
 How it is made, and kept
     models                networks by their names
     losses                what a student learns from
+    replay                a step that a CUDA device plays from a recording
     provenance            when, and by what, a number was made
     store                 runs, logits and rows, each under the hash of what it is
     train                 from a spec to weights, and to logits
@@ -54,6 +55,8 @@ What the chapters are made of; nothing above imports it
     book.figures          the book's look
     book.plots            marks that several figures share
     book.tables           tables of cells and intervals
+    book.svg              elements and axes of pictures that a script moves
+    book.live             pictures that a reader moves
 
 `_torchvision` is the one door to torchvision. Nothing is imported here: write `from kdcore import
 data`, `from kdcore.spec import Spec`.

@@ -91,15 +91,15 @@ def true_as_number(value, annotation) -> bool:
 
 @lru_cache(maxsize=1)
 def timm_models() -> frozenset[str]:
-    """The names that timm registers, read from its source: importing timm, and torch with it, would
-    take seconds.
+    """The names that timm registers, and with a name of weights behind a dot ("resnet50.tv_in1k":
+    those of torchvision), read from its source: importing timm, and torch with it, would take
+    seconds.
     """
     folder = Path(importlib.util.find_spec("timm").submodule_search_locations[0]) / "models"
-    return frozenset(
-        name
-        for file in folder.glob("*.py")
-        for name in re.findall(r"^@register_model\s*\ndef (\w+)", file.read_text(), re.M)
-    )
+    source = "\n".join(file.read_text() for file in folder.glob("*.py"))
+    names = set(re.findall(r"^@register_model\s*\ndef (\w+)", source, re.M))
+    weights = re.findall(r"""^ +["'](\w+)(\.\w+)["'] *:""", source, re.M)
+    return frozenset(names | {name + tag for name, tag in weights if name in names})
 
 
 def check_model(name: str) -> str:
@@ -123,6 +123,11 @@ def check_model(name: str) -> str:
         "20 layers, or 99 of a transformer) and every "
         "model of timm" + (f"; did you mean {' or '.join(close)}?" if close else "")
     )
+
+
+def weights_of(name: str) -> str:
+    """The weights that a network's name names, "tv_in1k" of "resnet50.tv_in1k", or nothing."""
+    return name.partition(".")[2]
 
 
 def reads_text(name: str) -> bool:
@@ -328,6 +333,9 @@ class Spec(Plain):
     aug_seed: Seed
     pretrained: bool = False  # start from timm's ImageNet weights, with a new head
     loss: Literal["cross-entropy", "squared"] = "cross-entropy"
+    # of the layers while they are trained: "bf16" is torch.autocast. Weights, loss, softmax,
+    # updates and everything recorded or measured are float32 all the same
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     @model_validator(mode="after")
     def _can_run(self) -> "Spec":
@@ -351,6 +359,8 @@ class Spec(Plain):
                 f"pretrained = True is not allowed with model = {self.model!r}: only networks of "
                 "timm have such weights"
             )
+        if weights_of(self.model) and not self.pretrained:
+            raise ValueError(f"model = {self.model!r} names weights: that is for pretrained = True")
         return self
 
     @property

@@ -29,6 +29,7 @@ class Interval(NamedTuple):
     low: float
     high: float
     n: int  # seeds
+    values: tuple = ()  # what it is the mean of, one number for each seed; () where it is no mean
 
 
 class Correlation(NamedTuple):
@@ -40,6 +41,7 @@ class Correlation(NamedTuple):
     p: float
     n: int  # rows
     seeds: int  # 0 where seed_ids were not given
+    sums: tuple = ()  # of xy, xx and yy for each seed, from the means of its cells; see of_seeds
 
 
 class NoiseFloor(NamedTuple):
@@ -92,7 +94,7 @@ def mean_interval(values, level=0.95):
     half = (
         student_t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
     )
-    return Interval(float(mean), float(mean - half), float(mean + half), n)
+    return Interval(float(mean), float(mean - half), float(mean + half), n, tuple(values.tolist()))
 
 
 def contrast(table, weights, level=0.95):
@@ -190,19 +192,29 @@ def correlation(x, y, stratum=None, seed_ids=None):
             )
     # (seeds, 3)
     sums = np.stack([np.bincount(seeds, weights=w) for w in (x_ * y_, x_ * x_, y_ * y_)], axis=1)
-    r = _pearson(sums.sum(0))
     p = _permutation_p(x_, y_, [np.flatnonzero(cell == c) for c in range(len(size))])
-    low = high = np.nan
     k = 0 if seed_ids is None else len(sums)
-    if k > 1:
-        again = sums[np.random.default_rng(0).integers(k, size=(2_000, k))].sum(1)
-        # A resample whose seeds all lack variation has no r; one of two rows per cell may have r =
-        # 1, hence the clip.
-        z = np.arctanh(np.clip(_pearson(again[(again[:, 1:] > 0).all(1)]), -1 + 1e-9, 1 - 1e-9))
-        half = student_t.ppf(0.975, k - 1) * z.std() * np.sqrt(k / (k - 1))
-        centre = np.arctanh(np.clip(r, -1 + 1e-9, 1 - 1e-9))
-        low, high = np.tanh(centre - half), np.tanh(centre + half)
-    return Correlation(float(r), float(low), float(high), p, n, k)
+    r, low, high = of_seeds(sums) if k else (_pearson(sums.sum(0)), np.nan, np.nan)
+    return Correlation(float(r), float(low), float(high), p, n, k, tuple(map(tuple, sums.tolist())))
+
+
+def of_seeds(sums):
+    """r and the bounds of its interval from the sums of several seeds, as `correlation` has them:
+    (k, 3) -> 3 numbers, nan bounds for one seed.
+    """
+    sums = _values(sums, 2, "sums")
+    if sums.shape[1] != 3:
+        raise ValueError(f"sums has shape {sums.shape}; expected three sums for each seed.")
+    r, k = _pearson(sums.sum(0)), len(sums)
+    if k == 1:
+        return r, np.nan, np.nan
+    again = sums[np.random.default_rng(0).integers(k, size=(2_000, k))].sum(1)
+    # A resample whose seeds all lack variation has no r; one of two rows per cell may have r =
+    # 1, hence the clip.
+    z = np.arctanh(np.clip(_pearson(again[(again[:, 1:] > 0).all(1)]), -1 + 1e-9, 1 - 1e-9))
+    half = student_t.ppf(0.975, k - 1) * z.std() * np.sqrt(k / (k - 1))
+    centre = np.arctanh(np.clip(r, -1 + 1e-9, 1 - 1e-9))
+    return r, np.tanh(centre - half), np.tanh(centre + half)
 
 
 def _pearson(sums):
@@ -269,8 +281,8 @@ def verdict(effect, direction, margin, *controls):
 
 def p_value(interval, correlation=False):
     """Two-sided p of no effect behind a 95 % interval over n seeds: Student's t with n - 1 degrees
-    of freedom, of a correlation on Fisher's z (an approximation). nan for one seed, 0 where every
-    seed has the same value.
+    of freedom, of a correlation on Fisher's z (an approximation). nan for one seed; where every
+    seed has the same value, 0, and 1 where that value is zero.
     """
     low, middle, high = interval.low, interval.estimate, interval.high
     if not np.isfinite([low, high]).all():
@@ -281,7 +293,9 @@ def p_value(interval, correlation=False):
     if correlation:
         low, middle, high = np.arctanh([low, middle, high])
     error = (high - low) / 2 / student_t.ppf(0.975, interval.n - 1)
-    return float(2 * student_t.sf(abs(middle) / error, interval.n - 1)) if error else 0.0
+    if error == 0:
+        return float(middle == 0)
+    return float(2 * student_t.sf(abs(middle) / error, interval.n - 1))
 
 
 def holm(ps):

@@ -15,6 +15,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from kdcore import chance, losses, models, store
 from kdcore.data import dealt, load
 from kdcore.data.views import BLOCK, batch_view, epoch_view, large, normalise, size, still
 from kdcore.provenance import stamp
+from kdcore.replay import Replayed
 from kdcore.spec import Inputs, Optim, Spec, reads_text
 
 SAVE_EVERY = 60.0  # seconds between snapshots of an unfinished run
@@ -212,25 +214,37 @@ def frozen(spec: Spec) -> nn.Module:
 
 
 def make_optimiser(net: nn.Module, o: Optim) -> torch.optim.Optimizer:
-    """AdamW or SGD with momentum, as the spec says, fused; its learning rate is set before every
-    step.
+    """AdamW or SGD with momentum, as the spec says, fused; `set_rate` gives it its learning rate
+    before every step, which on an accelerator lies there, as a recorded step needs it.
     """
+    where = next(net.parameters()).device
+    rate = o.lr if where.type == "cpu" else torch.tensor(o.lr, device=where)
     if o.method == "adamw":
         return torch.optim.AdamW(
             net.parameters(),
-            lr=o.lr,
+            lr=rate,
             betas=(o.momentum, 0.999),
             weight_decay=o.weight_decay,
+            capturable=where.type != "cpu",
             fused=True,
         )
     return torch.optim.SGD(
         net.parameters(),
-        lr=o.lr,
+        lr=rate,
         momentum=o.momentum,
         nesterov=o.nesterov,
         weight_decay=o.weight_decay,
         fused=True,
     )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of the next step."""
+    group = optimiser.param_groups[0]
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def moments(net: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, np.ndarray]:
@@ -294,9 +308,18 @@ def step(
     progress: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """One update. x (B, C, H, W) normalised, y (B,), teachers' logits (K, B, classes) or None ->
-    (student logits, loss), both detached.
+    (student logits, loss), both detached and float32.
+
+    precision "bf16": the network's layers run under torch.autocast. Each weight is used once in a
+    step, so that nothing is gained by keeping its copy.
     """
-    z = net(x)
+    with (
+        torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False)
+        if spec.precision == "bf16"
+        else nullcontext()
+    ):
+        z = net(x)
+    z = z.float()
     loss = loss_of(z, y, spec, teachers, progress)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -304,6 +327,14 @@ def step(
         nn.utils.clip_grad_norm_(net.parameters(), spec.optim.clip_norm)
     optimiser.step()
     return z.detach(), loss.detach()
+
+
+def replays(spec: Spec) -> bool:
+    """Whether the steps of a run are played from a recording: on an accelerator, but for a loss
+    that changes from step to step and for texts, whose batches differ in length.
+    """
+    switches = spec.distill is not None and spec.distill.switch is not None
+    return device() != "cpu" and not switches and not reads_text(spec.model)
 
 
 @dataclass
@@ -477,17 +508,23 @@ def fit(
     targets = (live_targets if live else shared_targets)(spec) if spec.teachers else None
     body, inputs = read_by(spec, net, live)
     steps = o.epochs * batches
+
+    def update(x, y, teachers=None, done=0):
+        return step(body, optimiser, x, y, spec, teachers, done / steps)
+
+    replayed = Replayed(update) if replays(spec) else None
     began = saved_at = time.monotonic()
     for epoch in range(progress.epochs_done, o.epochs):
         order = torch.from_numpy(chance.order(spec.order_seed, epoch, n)).to(where)
-        heard = targets(epoch) if targets else lambda index, x: None
+        heard = targets(epoch) if targets else None
         total_loss = torch.zeros((), device=where)
         hits = torch.zeros((), dtype=torch.int64, device=where)
         for b in range(batches):
             done, index = epoch * batches + b, order[b * o.batch_size : (b + 1) * o.batch_size]
-            optimiser.param_groups[0]["lr"] = learning_rate(o, done, steps)
+            set_rate(optimiser, learning_rate(o, done, steps))
             x, y = inputs(epoch, index), y_all[index]
-            z, value = step(body, optimiser, x[spec.view], y, spec, heard(index, x), done / steps)
+            given = [x[spec.view], y, *([heard(index, x)] if heard else [])]
+            z, value = replayed(*given) if replayed else update(*given, done=done)
             if progress.first_loss is None:
                 progress.first_loss = value.item()
                 check_first(spec, z)
@@ -510,28 +547,38 @@ def train(spec: Spec) -> Run:
     interrupted one goes on where it was.
     """
 
-    def save(*entry):
-        try:
-            store.put("unfinished", spec.hash, *entry)
-        except store.StoreError as error:
-            warnings.warn(
-                f"{spec.model} (spec {spec.hash[:12]}) goes on without a snapshot: {error}",
-                stacklevel=2,
-            )
-
     def make():
         check_runs([spec])
         for teacher in spec.teachers:
             train(teacher)
         begin, by, snapshot = time.monotonic(), stamp(), store.get("unfinished", spec.hash)
+        before = snapshot.meta if snapshot else {}
+        # each device once: a resumed run may have been elsewhere before
+        devices = list(dict.fromkeys([*before.get("devices", []), device()]))
+
+        def save(arrays, meta):
+            try:
+                store.put("unfinished", spec.hash, arrays, {**meta, "devices": devices})
+            except store.StoreError as error:
+                warnings.warn(
+                    f"{spec.model} (spec {spec.hash[:12]}) goes on without a snapshot: {error}",
+                    stacklevel=2,
+                )
+
         state, loss, online = fit(spec, snapshot=snapshot, save=save)
-        seconds = time.monotonic() - begin + (snapshot.meta["seconds"] if snapshot else 0.0)
+        seconds = time.monotonic() - begin + before.get("seconds", 0.0)
         arrays = {
             **{f"net.{k}": v.numpy() for k, v in state.items()},
             "loss": loss,
             "online_accuracy": online,
         }
-        return arrays, {"spec": spec.model_dump(mode="json"), "seconds": round(seconds, 2), **by}
+        return arrays, {
+            "spec": spec.model_dump(mode="json"),
+            "seconds": round(seconds, 2),
+            "precision": spec.precision,
+            "device": ", ".join(devices),
+            **by,
+        }
 
     entry = store.once("runs", spec.hash, make)
     store.drop("unfinished", spec.hash)
@@ -565,9 +612,9 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
                 )
                 for part in parts
             )
-            return np.concatenate(
-                [forward(net, part, data.mean, data.std).cpu().numpy() for part in x]
-            )
+            # to the processor in one piece: after each part the accelerator would wait for it
+            z = torch.cat([forward(net, part, data.mean, data.std) for part in x])
+            return z.cpu().numpy()
 
         values = np.stack(
             [draw(epoch) for epoch in range(inputs.first, inputs.first + inputs.count)]

@@ -1,9 +1,10 @@
 """Gate after the HTML build: what Sphinx does not notice even with -n -W.
 
 Checks the executed chapters for failed cells, every page for links, anchors and images that lead
-nowhere and for images without a text alternative, how heavy each page is, and, where Chromium is
-installed, that MathJax typesets all mathematics. Prints one line per fault and returns 1 when there
-is any. With --site, for a book that is published: also for what a page would load from elsewhere.
+nowhere and for images without a text alternative, how heavy each page is, how much a chapter keeps
+open, and, where Chromium is installed, that MathJax typesets all mathematics. Prints one line per
+fault and returns 1 when there is any. With --site, for a book that is published: also for what a
+page would load from elsewhere.
 
     python scripts/check_book.py [--site] [BOOK = _build/html]
 """
@@ -13,19 +14,22 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import vendor_js
-from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
+from bs4 import BeautifulSoup, Comment, NavigableString, XMLParsedAsHTMLWarning
 
 ROOT = Path(__file__).resolve().parent.parent
 # an SVG is searched as a page is
 warnings.filterwarnings("ignore", category=XMLParsedAsHTMLWarning)
 HEAVIEST = 4_000_000  # bytes of one page with its own images; a slider's frames are most of it
+# What may stand open on a chapter's page: words, figures, tables; and intervals in 1,000 words.
+OPEN = {"words": 2000, "figures": 5, "tables": 2, "intervals": 3}
+FOLDED = {"toggle", "dropdown", "cell_input", "kd-downloads", "headerlink"}  # classes
+INTERVAL = re.compile(r"\[[−+-]?[\d.,]+,\s[−+-]?[\d.,]+\]")
 
 
 def check_chapters(folder: Path) -> list[str]:
@@ -239,39 +243,87 @@ def check_weights(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
     ]
 
 
+def open_parts(soup: BeautifulSoup) -> dict[str, float]:
+    """What a reader of a page meets without unfolding anything: words (tables and formulas not
+    counted), figures, tables, intervals in 1,000 words.
+    """
+    texts, count = [], {"figure": 0, "table": 0}
+
+    def read(node):
+        for child in node.children:
+            if isinstance(child, NavigableString):
+                texts.append("" if isinstance(child, Comment) else str(child))
+                continue
+            kinds = set(child.get("class", []))
+            if child.name in ("script", "style", "details") or kinds & FOLDED:
+                continue
+            if child.name in count:
+                count[child.name] += 1
+            if child.name not in ("table", "mjx-container", "svg") and "math" not in kinds:
+                read(child)
+
+    read(soup.select_one("article"))
+    text = " ".join(texts)
+    words = len(text.split())
+    intervals = 1000 * len(INTERVAL.findall(text)) / max(words, 1)
+    return {
+        "words": words,
+        "figures": count["figure"],
+        "tables": count["table"],
+        "intervals": intervals,
+    }
+
+
+def check_open(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+    """A chapter that keeps more open than `OPEN` allows."""
+    return [
+        f"{page.relative_to(book)}: {found:.4g} {what}{' in 1,000 words' * (what == 'intervals')} "
+        f"open, at most {OPEN[what]} are; fold some"
+        for page, soup in pages.items()
+        if page.parent.name == "chapters"
+        for what, found in open_parts(soup).items()
+        if found > OPEN[what]
+    ]
+
+
 def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
-    """After scripts have run, each formula is one mjx-container and none holds an error."""
+    """After scripts have run, each formula is one mjx-container and none holds an error. A page
+    that passed, byte for byte, is not opened again.
+    """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         print("check_book: no Chromium, so the typesetting of formulas is not checked")
         return []
+    from playwright.sync_api import sync_playwright
+
+    memory = book.parent / f"{book.name}.typeset.json"
+    passed = set(json.loads(memory.read_text())) if memory.is_file() else set()
+    digests = {
+        page: hashlib.sha256(page.read_bytes()).hexdigest()
+        for page, soup in pages.items()
+        if soup.select(".math")
+    }
     faults = []
-    for page, soup in pages.items():
-        formulas = len(soup.select(".math"))
-        if not formulas:
-            continue
-        dom = subprocess.run(
-            [
-                chromium,
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--virtual-time-budget=20000",
-                "--dump-dom",
-                page.as_uri(),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        ).stdout
-        typeset = BeautifulSoup(dom, "html.parser")
-        name = page.relative_to(book)
-        if (found := len(typeset.select(".math mjx-container"))) != formulas:
-            faults.append(f"{name}: {formulas} formulas, {found} typeset")
-        faults += [
-            f"{name}: formula: {node['data-mjx-error']}"
-            for node in typeset.select("[data-mjx-error]")
-        ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for page in [page for page, digest in digests.items() if digest not in passed]:
+            tab = browser.new_page()
+            tab.goto(page.as_uri())
+            tab.wait_for_function("window.MathJax?.startup?.promise", timeout=60_000)
+            tab.evaluate("MathJax.startup.promise")
+            found, formulas = (
+                tab.locator(kind).count() for kind in (".math mjx-container", ".math")
+            )
+            errors = tab.locator("[data-mjx-error]")
+            wrong = [f"formula: {node.get_attribute('data-mjx-error')}" for node in errors.all()]
+            if found != formulas:
+                wrong.append(f"{formulas} formulas, {found} typeset")
+            faults += [f"{page.relative_to(book)}: {fault}" for fault in wrong]
+            if wrong:
+                del digests[page]
+            tab.close()
+        browser.close()
+    memory.write_text(json.dumps(sorted(digests.values())))
     return faults
 
 
@@ -282,7 +334,13 @@ def main(book: Path, site: bool = False) -> int:
     book = book.resolve()
     pages = read_pages(book)
     faults = check_chapters(ROOT / "book" / "chapters")
-    for check in (check_references, check_alternatives, check_weights, check_mathematics):
+    for check in (
+        check_references,
+        check_alternatives,
+        check_weights,
+        check_open,
+        check_mathematics,
+    ):
         faults += check(book, pages)
     if site:
         faults += check_self_contained(book)

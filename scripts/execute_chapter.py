@@ -10,6 +10,7 @@ checked before a kernel starts. An existing output is replaced only when every c
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -109,6 +110,27 @@ def check(name, parameters):
                 return
 
 
+def inputs(name, parameters):
+    """SHA-256 of what an executed page follows from: the notebook's code, its parameters, presets,
+    published rows, claims, kdcore, the versions of packages; of a page that reads the others
+    (parameter `chapters`), these too. Prose and captions are not in it.
+    """
+    from kdcore.results import committed_folder  # after a refusal nobody waits for torch
+
+    source = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
+    code = [cell.source for cell in source.cells if cell.cell_type == "code"]
+    files = [Path(__file__), *ROOT.glob("kdcore/**/*.py"), *ROOT.glob(f"presets/*/{name}.yaml")]
+    files += [*ROOT.glob("book/published/*"), ROOT / "book/claims.yml", ROOT / "constraints.txt"]
+    files += (committed_folder() or ROOT / "none").glob("*.json*")
+    if any("chapters: str" in cell for cell in code):
+        pages = ROOT / parameters.get("chapters", "book/chapters")
+        files += [page for page in pages.glob("*.ipynb") if page.stem != name]
+    digest = hashlib.sha256(json.dumps([code, parameters], sort_keys=True).encode())
+    for file in sorted(filter(Path.is_file, files)):
+        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def normalise(nb):
     """The notebook's JSON text without what differs between two equal runs: times, random ids,
     progress bars.
@@ -146,6 +168,13 @@ def normalise(nb):
         text = text.replace(model, f"{number:032x}")
     # again: keys are sorted, also by their new ids
     return nbformat.writes(nbformat.reads(text, as_version=4)) + "\n"
+
+
+def write(text, output):
+    """Replaces a file, or leaves it whole."""
+    partial = output.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, output)
 
 
 def execute(name, parameters):
@@ -222,6 +251,7 @@ def main(arguments=None):
         sys.exit(f"{name}: these parameters do not fit.\n{error}")
     except OSError as error:
         sys.exit(f"{output} cannot be written: {error.strerror or error}.")
+    followed = inputs(name, parameters)
     try:
         nb = execute(name, parameters)
     except papermill.PapermillExecutionError as error:
@@ -232,9 +262,9 @@ def main(arguments=None):
         )
     except DeadKernelError:
         sys.exit(f"\n{name}: the kernel died (out of memory?); {output.name} is left as it was.")
-    partial = output.with_suffix(".partial")
-    partial.write_text(normalise(nb), encoding="utf-8")
-    os.replace(partial, output)
+    if not options.in_place:
+        nb.metadata["kdcore"] = {"inputs": followed}
+    write(normalise(nb), output)
     print(output)
 
 

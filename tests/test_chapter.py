@@ -446,7 +446,13 @@ def test_provenance_names_the_runs(project):
     ).data
     # the run measured twice counts once
     assert "2 runs, 2026-01-02, 2026-01-03" in page and "42 s" in page
-    assert "a &lt;fast&gt; CPU" in page and "a" * 64 in page and "c0ffee" in page
+    assert "a &lt;fast&gt; CPU; threads: 1; precision: fp32" in page  # of rows that do not say it
+    assert "a" * 64 in page and "c0ffee" in page
+    row = {"spec": "c" * 64, "provenance": RECORD | ROWS[0]["provenance"] | {"precision": "bf16"}}
+    page = chapter.provenance(
+        chapter.read(Small, GOOD), pandas.DataFrame([*ROWS, row]), chapter="tiny"
+    ).data
+    assert "precision: bf16, fp32" in page
     empty = chapter.provenance(chapter.read(Small, GOOD), pandas.DataFrame(), chapter="tiny").data
     assert "papermill notebooks/tiny.ipynb" in empty and "Measured" not in empty
 
@@ -744,3 +750,68 @@ def test_papermill_itself_is_stopped_within_two_seconds(project):
         c for c in nbformat.read(page, 4).cells if c.metadata.get("papermill", {}).get("exception")
     )
     assert failed.source == READ and failed.metadata.papermill.duration < 2
+
+
+# --------------------------------------------------------------- what need not be executed again
+
+
+def edit(project, change):
+    """Changes the cells of notebooks/tiny.ipynb."""
+    path = project / "notebooks" / "tiny.ipynb"
+    nb = nbformat.read(path, 4)
+    change(nb.cells)
+    nbformat.write(nb, path)
+
+
+@pytest.fixture
+def is_current(execute, monkeypatch):
+    """stale_chapters.is_current of the tiny chapter, with its published page executed."""
+    monkeypatch.setitem(sys.modules, "execute_chapter", execute.script)
+    source = importlib.util.spec_from_file_location(
+        "stale_chapters", ROOT / "scripts" / "stale_chapters.py"
+    )
+    script = importlib.util.module_from_spec(source)
+    source.loader.exec_module(script)
+    assert not script.is_current("tiny", "published")  # there is no page
+    execute("--preset", "published")
+    return lambda: script.is_current("tiny", "published")
+
+
+def test_new_prose_is_put_around_outputs_that_stay(project, is_current):
+    page = project / "book" / "chapters" / "tiny.ipynb"
+    before = page.read_bytes()
+    assert is_current() and page.read_bytes() == before
+    edit(project, lambda cells: cells.insert(1, nbformat.v4.new_markdown_cell("# Said anew")))
+    edit(project, lambda cells: cells[-1].metadata.update(tags=["hide-input"]))
+    assert is_current()
+    after = nbformat.read(page, 4)
+    assert "# Said anew" in [cell.source for cell in after.cells]
+    assert after.cells[-1].metadata["tags"] == ["hide-input"]
+    assert "injected-parameters" in [cell.id for cell in after.cells]
+    old = [cell for cell in nbformat.reads(before.decode(), 4).cells if cell.cell_type == "code"]
+    new = [cell for cell in after.cells if cell.cell_type == "code"]
+    assert [c.outputs for c in new] == [c.outputs for c in old]
+    assert [c.source for c in new] == [c.source for c in old]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda project: edit(project, lambda cells: cells[-2].update(source="1 + 1")),
+        lambda project: (project / "presets/published/tiny.yaml").write_text("seeds: 6\n"),
+        lambda project: (project / "book/claims.yml").write_text("[]\n"),
+        lambda project: (project / "book/chapters/tiny.ipynb").unlink(),
+    ],
+    ids=["code", "parameters", "claims", "no page"],
+)
+def test_what_a_page_follows_from_makes_it_stale(project, is_current, change):
+    assert is_current()
+    change(project)
+    assert not is_current()
+
+
+def test_published_rows_make_a_page_stale(project, is_current, monkeypatch, tmp_path):
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    monkeypatch.setenv("KDCORE_RESULTS", str(rows))
+    assert not is_current()  # executed from the committed ones

@@ -237,6 +237,10 @@ def test_record_to_verdicts(two, tmp_path):
     assert [
         (line["id"], line["verdict"], line["ci_low"], line["n"]) for line in found["claims"]
     ] == [("first", "holds only without the control", 1.0, 5), ("second", "undecided", None, 1)]
+    assert json.loads((tmp_path / "seeds.json").read_text()) == {
+        "first": {"statistic": [], "controls": {"same view": []}},
+        "second": {"statistic": [], "controls": {}},
+    }
     assert found["claims"][0]["specs"] == "#/chapters/made_up/specs" and found["chapters"][
         "made_up"
     ]["specs"] == ["a", "b"]
@@ -255,7 +259,18 @@ def test_a_correlation_counts_its_seeds(two):
         [1.0, 2.0, 3.0, 1.0, 2.0, 2.5], [1.0, 3.0, 2.0, 1.0, 2.0, 3.0], seed_ids=[0, 0, 0, 1, 1, 1]
     )
     claims.record(SimpleNamespace(), "made_up", ROWS, {"first": None, "second": (r, {})})
-    assert two["claims_made_up"].value["claims"]["second"]["n"] == 2
+    left = two["claims_made_up"].value
+    assert left["claims"]["second"]["n"] == 2
+    assert stats.of_seeds(left["seeds"]["second"]["statistic"]) == pytest.approx(r[:3])
+
+
+def test_a_record_keeps_one_number_for_each_seed(two):
+    effect, control = (stats.mean_interval(v) for v in ([1.0, 2.0, 4.0], [0.5, 0.25]))
+    found = {"first": (effect, {"same view": control}), "second": None}
+    claims.record(SimpleNamespace(), "made_up", ROWS, found)
+    assert two["claims_made_up"].value["seeds"] == {
+        "first": {"statistic": [1.0, 2.0, 4.0], "controls": {"same view": [0.5, 0.25]}}
+    }
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ BAD = {
             for of in ("stratum", "seed_ids")
             for v in ([1, 2], [NAN] * 8)
         ),
+        *((S.of_seeds, dict(sums=v)) for v in (x, a, [], np.ones((3, 3)) * NAN, np.ones((3, 2)))),
         *((lambda v: S.verdict(one, 1, v), dict(v=v)) for v in (0, -1, NAN, INF, [1, 2])),
         *((lambda v: S.verdict(one, v, 1), dict(v=v)) for v in (0, 2, NAN, "+")),
         *((S.detectable, dict(interval=one, margin=v)) for v in (0, -1, NAN, INF)),

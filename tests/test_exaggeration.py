@@ -87,7 +87,8 @@ def test_a_copy_has_slope_one_and_shift_zero():
     found = rows()
     slope = exaggerated.beyond_copy(found, "instrument slope", "train")
     half = stats.mean_interval([-0.01, 0.0, 0.01]).high
-    assert slope == pytest.approx((0.5, 0.5 - half, 0.5 + half, 3))
+    assert slope[:4] == pytest.approx((0.5, 0.5 - half, 0.5 + half, 3))
+    assert slope.values == pytest.approx([0.49, 0.5, 0.51])
     assert exaggerated.beyond_copy(found, "slope", "test").estimate == pytest.approx(-0.05)
     assert exaggerated.beyond_copy(found, "shift low", "train").estimate == pytest.approx(-0.8)
 
@@ -96,7 +97,7 @@ def test_on_photographs_and_garments_exaggeration_is_one_statistic():
     for split in ("train", "test"):
         found = exaggerated.beyond_copy(rows(), "instrument slope", split)
         there = stats.mean_interval(contrasts.exaggeration(table(), split).to_numpy())
-        assert found == pytest.approx(there, abs=1e-12)
+        assert found[:4] == pytest.approx(there[:4], abs=1e-12)
 
 
 def test_an_interval_needs_a_value_of_every_seed():

@@ -52,6 +52,12 @@ def test_a_teacher_changes_its_students_hash():
     assert spec(teachers=(spec(seed=1),)).hash != spec(teachers=(spec(seed=2),)).hash
 
 
+def test_precision_is_part_of_the_hash_where_it_is_not_fp32():
+    fp32, bf16 = (pair().model_copy(update={"precision": p}) for p in ("fp32", "bf16"))
+    assert fp32.hash == GOLDEN != bf16.hash
+    assert spec(teachers=(bf16,)).hash != spec(teachers=(fp32,)).hash
+
+
 def test_a_field_with_a_default_does_not_rename_old_specs():
     assert "imbalance" not in Data(name="digits", n_train=None, n_test=None, seed=0).canonical
     assert (
@@ -128,6 +134,14 @@ def test_a_field_with_a_default_does_not_rename_old_specs():
             lambda: Spec(**spec().model_dump() | {"pretrained": True}),
             "pretrained = True is not allowed with model = 'resnet-8-16-32'",
         ),
+        (
+            lambda: Spec(**spec().model_dump() | {"precision": "fp16"}),
+            "precision\n.*should be 'fp32' or 'bf16'",
+        ),
+        (
+            lambda: Spec(**spec().model_dump() | {"model": "resnet50.tv_in1k"}),
+            "model = 'resnet50.tv_in1k' names weights: that is for pretrained = True",
+        ),
         (lambda: View(name="strong", strength=1.0, power=2), "Extra inputs are not permitted"),
     ],
 )
@@ -140,10 +154,16 @@ def test_timm_knows_the_names_read_from_its_source():
     from kdcore import models
     from kdcore.spec import timm_models
 
-    assert (
-        timm_models() == set(models.timm.list_models(module="", include_tags=False))
-        and "resnet18" in timm_models()
-    )
+    listed = models.timm.list_models
+    names = set(listed(module="", include_tags=False))
+    assert {name for name in timm_models() if "." not in name} == names and "resnet18" in names
+    # names of weights that timm puts together in a loop are not seen
+    weights = {name for name in listed(module="", include_tags=True) if "." in name}
+    seen = timm_models() - names
+    assert seen <= weights and len(seen) > 0.95 * len(weights)
+    # torchvision's first ResNet-50
+    assert models.timm.get_pretrained_cfg("resnet50.tv_in1k").url.endswith("resnet50-0676ba61.pth")
+    assert "resnet50.tv_in1k" in seen
 
 
 def test_switching_moves_the_weight_once():

@@ -22,10 +22,11 @@ def simpson(rng, seeds=6):
 
 def test_mean_interval_by_hand():
     got = stats.mean_interval([1.0, 2.0, 3.0])
-    assert got == pytest.approx(
+    assert got[:4] == pytest.approx(
         (2, 2 - 4.302653 / np.sqrt(3), 2 + 4.302653 / np.sqrt(3), 3), rel=1e-6
     )
     assert stats.mean_interval([1.0, 2.0, 3.0], level=0.5).high < got.high
+    assert got.values == (1.0, 2.0, 3.0)
 
 
 def test_mean_interval_is_scipys_paired_t():
@@ -193,7 +194,19 @@ def test_the_same_input_gives_the_same_result():
     seed, view, x, y = simpson(np.random.default_rng(5))
     first = stats.correlation(x, y, view, seed)
     np.random.default_rng().normal(size=3)
-    assert stats.correlation(x, y, view, seed) == first and not np.isnan(first).any()
+    assert stats.correlation(x, y, view, seed) == first and not np.isnan(first[:4]).any()
+
+
+def test_the_sums_of_seeds_are_enough_for_a_correlation_of_some_of_them():
+    seed, view, x, y = simpson(np.random.default_rng(6))
+    found = stats.correlation(x, y, view, seed)
+    first = np.isin(seed, sorted(set(seed))[:3])
+    fewer = stats.correlation(x[first], y[first], view[first], seed[first])
+    assert len(found.sums) == found.seeds > 3
+    assert stats.of_seeds(found.sums) == pytest.approx(found[:3], abs=1e-12)
+    assert stats.of_seeds(found.sums[:3]) == pytest.approx(fewer[:3], abs=1e-12)
+    r, low, _ = stats.of_seeds(found.sums[:1])
+    assert -1 <= r <= 1 and np.isnan(low)
 
 
 # --- verdicts ---
@@ -288,6 +301,7 @@ def test_p_values_are_those_of_the_test_behind_the_interval():
     )
     assert np.isnan(stats.p_value(stats.mean_interval(values[:1])))
     assert stats.p_value(stats.Interval(1.0, 1.0, 1.0, 5)) == 0
+    assert stats.p_value(stats.Interval(0.0, 0.0, 0.0, 5)) == 1
     z = np.arctanh(0.5)
     half = scipy.stats.t.ppf(0.975, 19) * 0.2
     r = stats.Interval(0.5, np.tanh(z - half), np.tanh(z + half), 20)

@@ -544,6 +544,10 @@ def test_workers_are_the_smallest_of_cores_and_quota_and_at_least_one(monkeypatc
     for quota, count in ((math.inf, 8), (3, 3), (1.5, 2), (0.2, 1)):
         monkeypatch.setattr(workers, "quota", lambda quota=quota: quota)
         assert workers.workers() == count
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for quota, count in ((math.inf, workers.PER_CARD), (2, 2)):
+        monkeypatch.setattr(workers, "quota", lambda quota=quota: quota)
+        assert workers.workers() == count
     monkeypatch.setenv("KDCORE_WORKERS", "12")
     assert workers.workers() == 12
 

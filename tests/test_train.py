@@ -185,6 +185,74 @@ def test_the_recipe_still_gives_these_losses(options, losses_seen):
     assert fit(pair(**options))[1] == pytest.approx(losses_seen, rel=2e-4)
 
 
+def in_bf16(s):
+    return s.model_copy(update={"precision": "bf16"})
+
+
+def test_bf16_is_for_the_layers_of_training_alone(monkeypatch):
+    """Convolutions compute in it; weights, moments, losses and what is recorded are float32."""
+    seen, original = set(), tr.start
+
+    def spy(spec_, *rest):
+        net, optimiser, progress = original(spec_, *rest)
+        net.stem.conv.register_forward_hook(
+            lambda _, inputs, out: seen.add((spec_.precision, out.dtype))
+        )
+        return net, optimiser, progress
+
+    monkeypatch.setattr(tr, "start", spy)
+    monkeypatch.setattr(tr, "SAVE_EVERY", 0.0)
+    saved = []
+    state, loss, _ = fit(in_bf16(pair()), save=lambda arrays, _: saved.append(arrays))
+    # its teachers are trained on the way, in their own precision
+    assert seen == {("bf16", torch.bfloat16), ("fp32", torch.float32)}
+    assert all(v.dtype in (torch.float32, torch.int64) for v in state.values())
+    moments = {k: v.dtype for k, v in saved[-1].items() if k.startswith("momentum")}
+    assert moments and set(moments.values()) == {np.dtype("float32")}
+    exact = fit(pair())[1]
+    assert not np.array_equal(loss, exact) and np.abs(loss - exact).max() < 0.05 * exact.max()
+
+
+def test_what_a_run_in_bf16_says_is_recorded_in_fp32():
+    """From its float32 weights: its logits are no more rounded than those of any run."""
+    s = in_bf16(spec())
+    run, data = train(s), tr.load(s.data)
+    assert run.meta["precision"] == "bf16" and train(spec()).meta["precision"] == "fp32"
+    at = Inputs(data=s.data, split="test", view=WEAK, aug_seed=7, first=0, count=1)
+    x = views.epoch_view(s.data, "test", WEAK, 7, 0)
+    with torch.inference_mode():
+        expected = frozen(spec()).train(False)  # the same network with the other run's weights
+        expected.load_state_dict(run.state)
+        expected = expected(tr.normalise(x, data.mean, data.std)).numpy()
+    frozen.cache_clear()
+    z = logits(s, at)
+    assert z.dtype == np.float32 and np.array_equal(z[0], expected)
+
+
+@pytest.mark.parametrize("model", ["vit-48x3", "mlp-16-centred", "cnn-4", "linear"])
+def test_every_kind_of_network_trains_in_bf16(model):
+    loss = fit(in_bf16(spec(model=model, lr=0.01)))[1]
+    assert loss == pytest.approx(fit(spec(model=model, lr=0.01))[1], rel=0.05)
+
+
+def test_a_run_says_on_which_devices_it_was_trained(monkeypatch):
+    """A resumed run, on those before, too."""
+    assert train(spec()).meta["device"] == tr.device()
+    s = spec(seed=3)
+    monkeypatch.setattr(tr, "SAVE_EVERY", 0.0)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        put = store.put
+
+        def once(kind, key, arrays, meta):
+            put(kind, key, arrays, {**meta, "devices": ["cuda"]})
+            raise KeyboardInterrupt
+
+        patch.setattr(store, "put", once)
+        train(s)
+    resumed = train(s)
+    assert resumed.meta["device"] == "cuda, " + tr.device() and same(resumed.state, fit(s)[0])
+
+
 def test_an_interrupted_run_goes_on_to_the_same_bits(monkeypatch):
     student = pair(epochs=6)
     whole = fit(student)
@@ -257,6 +325,28 @@ def test_restored_moments_are_as_the_optimiser_makes_them():
                     value.device,
                     value.stride(),
                 ) == (other.dtype, other.device, other.stride())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("method", ["sgd", "adamw"])
+def test_moments_go_to_the_device_of_their_weights(method, momentum):
+    """From a snapshot of one device to another: torch's meta device stands for that one. AdamW's
+    count of steps goes with them.
+    """
+    o = spec().optim.model_copy(update={"method": method, "momentum": momentum})
+    here, there = tr.network(spec()), tr.network(spec()).to("meta")
+    optimiser = tr.make_optimiser(here, o)
+    here(torch.rand(4, 1, 8, 8)).sum().backward()
+    optimiser.step()
+    kind = torch.optim.AdamW if method == "adamw" else torch.optim.SGD
+    other = kind(there.parameters(), fused=True)
+    tr.restore(there, other, tr.moments(here, optimiser))
+    for ours, w in zip(here.parameters(), there.parameters()):
+        kept = {k: v for k, v in optimiser.state[ours].items() if v is not None}
+        assert kept.keys() == other.state[w].keys() and (kept or (method, momentum) == ("sgd", 0.0))
+        for name, value in other.state[w].items():
+            assert value.device.type == "meta" and value.dtype == torch.float32
+            assert value.shape == kept[name].shape and value.stride() == kept[name].stride()
 
 
 def test_a_snapshot_that_cannot_be_kept_is_a_warning_and_the_run_goes_on(monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from kdcore import data
 from kdcore.book import trials
 from kdcore.spec import Spec
 
@@ -93,6 +94,12 @@ def test_milestones_stand_for_the_papers_schedule():
             "student = 'bag-8-8' reads text, and this chapter is about images",
         ),
         (dict(pretrained=True), "pretrained = True: must be False with teacher = 'resnet-16-32'"),
+        (dict(teacher="resnet50.tv_in1k"), "names weights: that is for pretrained = True"),
+        (
+            dict(student="resnet18.tv_in1k"),
+            "tv_in1k is a name of weights, which only the parameter",
+        ),
+        (dict(teacher="resnet50.tv", pretrained=True), "not a known network.*resnet50.tv"),
         (
             dict(n_train=None, batch_size=2000),
             "batch_size = 2000: must be at most the 1297 training examples of digits",
@@ -109,7 +116,7 @@ def test_a_regime_that_does_not_fit_is_refused(changes, words):
 def test_the_papers_regime_names_its_networks_and_views():
     values = yaml.safe_load(open("presets/paper/low_fidelity.yaml"))
     assert (values["teacher"], values["student"], values["dataset"]) == (
-        "resnet50",
+        "resnet50.tv_in1k",
         "resnet18",
         "cifar100",
     )
@@ -123,8 +130,54 @@ def test_the_papers_regime_names_its_networks_and_views():
     teacher = trials.teacher(p, 0, 1, trials.views(p)["s"])
     assert (teacher.view.name, teacher.model, teacher.pretrained, teacher.optim.milestones) == (
         "cifar-strong",
-        "resnet50",
+        "resnet50.tv_in1k",
         True,
         (25, 40, 60),
     )
     assert isinstance(trials.student(p, 0, teacher.view, [teacher]), Spec)
+
+
+@pytest.mark.parametrize(
+    "name, changes, student, teacher",
+    [  # appendix A of the paper; of teachers see the files
+        (
+            "cifar100_imb100",
+            ("cifar100", "cifar", 100.0),
+            (175, (160, 165, 170)),
+            (60, (25, 40, 60)),
+        ),
+        ("imagenet", ("imagenet", "imagenet", 1.0), (60, ()), (60, ())),
+        ("imagenet_lt", ("imagenet_lt", "imagenet", 1.0), (165, (150, 155, 160)), (60, (35, 50))),
+    ],
+)
+@pytest.mark.parametrize("chapter", ["low_fidelity", "zscore_kd", "attention_divergence"])
+def test_each_data_set_of_the_paper_has_its_schedule(
+    chapter, name, changes, student, teacher, monkeypatch
+):
+    monkeypatch.setattr(data, "check", lambda name: None)
+    monkeypatch.setattr(data, "available", lambda examples: (10**7, 10**7))
+    values = {}
+    for file in (f"presets/paper/{chapter}.yaml", f"presets/datasets/{name}.yaml"):
+        values |= yaml.safe_load(open(file))
+    p = regime(**{k: v for k, v in values.items() if k in QUICK and k != "imbalance"})
+    assert (values["dataset"], values["recipe"], values["imbalance"]) == changes
+    weak = trials.views(p)["w"]
+    assert weak.name == f"{changes[1]}-weak"
+    taught_by = trials.teacher(p, 0, 1, weak)
+    for run, (epochs, milestones) in (
+        (trials.student(p, 0, weak, [taught_by]), student),
+        (taught_by, teacher),
+    ):
+        schedule = "steps" if milestones else "cosine"
+        assert (run.optim.epochs, run.optim.schedule) == (epochs, schedule)
+        assert (run.optim.milestones, run.optim.lr, run.optim.batch_size) == (milestones, 0.1, 128)
+
+
+def test_the_papers_transformers_learn_from_long_tailed_images_at_a_rate_of_their_own():
+    values = yaml.safe_load(open("presets/paper/attention_divergence.yaml"))
+    assert (values["vit_teacher"], values["vit_student"]) == (
+        "vit_base_patch32_224",
+        "vit_base_patch16_224",
+    )
+    assert values["vit_imbalance"] == 100 and "imbalance" not in values  # 1, the notebook's own
+    assert values["vit_learning_rate"] == pytest.approx(0.0005 * values["batch_size"] / 512)

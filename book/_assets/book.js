@@ -36,3 +36,34 @@ document.addEventListener("DOMContentLoaded", () => {
 document.addEventListener("DOMContentLoaded", () => {
   if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 });
+
+// 6. A link into folded evidence opens it.
+function unfold() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  const folded = [...target.querySelectorAll(":scope > details.kd-evidence")];
+  for (let node = target; node; node = node.parentElement) if (node.matches("details")) folded.push(node);
+  for (const node of folded) node.open = true;
+  if (folded.length) target.scrollIntoView();
+}
+window.addEventListener("hashchange", unfold);
+document.addEventListener("DOMContentLoaded", unfold);
+
+// 7. A figure is enlarged to the window by its button, or by a click on it; Escape or a click closes it.
+document.addEventListener("DOMContentLoaded", () => {
+  const box = document.createElement("dialog");
+  box.className = "kd-zoom";
+  box.setAttribute("aria-label", "Enlarged figure");
+  box.addEventListener("click", () => box.close());
+  for (const image of document.querySelectorAll("figure img.dark-light")) {
+    const line = image.closest("figure").querySelector(".kd-downloads");
+    if (!line) continue;
+    const enlarge = () => { box.replaceChildren(image.cloneNode()); box.showModal(); };
+    const button = document.createElement("button");
+    button.textContent = "Enlarge";
+    button.addEventListener("click", enlarge);
+    line.prepend(button, " · ");
+    image.addEventListener("click", enlarge);
+  }
+  document.body.append(box);
+});

@@ -2,6 +2,7 @@
 taken from the figures.
 """
 
+import hashlib
 import html
 import json
 import re
@@ -11,7 +12,13 @@ from docutils import nodes
 
 ASSETS = Path(__file__).resolve().parent.parent / "_assets"
 MATHJAX = "vendor/mathjax/es5/tex-svg.js"
+TIPS = {  # file of scripts/vendor_js.py: where it is else; before require.js, which would take them
+    "vendor/@popperjs/core/dist/umd/popper.min.js": "https://unpkg.com/@popperjs/core@2.11.8",
+    "vendor/tippy.js/dist/tippy-bundle.umd.min.js": "https://unpkg.com/tippy.js@6.3.7",
+}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+JSTAT = "vendor/jstat/dist/jstat.min.js"
+JSTAT_CDN = "https://cdn.jsdelivr.net/npm/jstat@1.9.6/dist/jstat.min.js"
 WIDGETS = ["vendor/requirejs/require.js", "vendor/@jupyter-widgets/html-manager/dist/embed-amd.js"]
 
 
@@ -21,9 +28,11 @@ def pass_over_tables(app, config):
 
 
 def use_vendored_scripts(app, config):
-    """Point maths and widgets at the files of scripts/vendor_js.py; where those are missing, the
-    CDN addresses stay.
+    """Point maths, widgets and previews of links at the files of scripts/vendor_js.py; where those
+    are missing, the CDN addresses stay.
     """
+    for number, (name, address) in enumerate(TIPS.items()):
+        app.add_js_file(name if (ASSETS / name).is_file() else address, priority=90 + number)
     if all((ASSETS / name).is_file() for name in [MATHJAX, *WIDGETS]):
         config.mathjax_path = MATHJAX
         config.nb_ipywidgets_js = {name: {} for name in WIDGETS}
@@ -49,7 +58,7 @@ def describe_figures(app, doctree):
 
 def tables_of_figures(path):
     """{label of a figure: CSV} of a notebook whose figures bring their numbers
-    (kdcore.book.figures); {} for other pages.
+    (kdcore.book.figures), where they are drawn or glued; {} for other pages.
     """
     if Path(path).suffix != ".ipynb":
         return {}
@@ -58,13 +67,17 @@ def tables_of_figures(path):
         i: cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
         for i, cell in enumerate(cells)
     }
-    outputs = [
-        (names[i], output.get("data", {}))
-        for i, cell in enumerate(cells)
-        if names[i]
-        for output in cell.get("outputs", [])
-    ]
-    return {name: "".join(data["text/csv"]) for name, data in outputs if "text/csv" in data}
+    tables = {}
+    for i, cell in enumerate(cells):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if glued := output.get("metadata", {}).get("scrapbook", {}).get("name"):
+                name, table = glued, data.get("application/papermill.record/text/csv")
+            else:
+                name, table = names[i], data.get("text/csv")
+            if name and table:
+                tables[name] = "".join(table)
+    return tables
 
 
 def offer_downloads(app, doctree):
@@ -138,20 +151,32 @@ def drop_scripts(app, pagename, templatename, context, doctree):
     context["script_files"] = kept
 
 
-def load_toy_model(app, pagename, templatename, context, doctree):
-    """The script of the interactive toy model, on pages that hold its container."""
-    if 'class="kd-toy"' in context.get("body", ""):
-        app.add_js_file("toy_model.js")  # here, while a page is made: for this page only
+def load_live_models(app, pagename, templatename, context, doctree):
+    """The scripts that the containers of a page name (kdcore.book.live), in their order."""
+    named = re.findall(r'<div[^>]* data-scripts="([^"]+)"', context.get("body", ""))
+    for script in dict.fromkeys(" ".join(named).split()):
+        if script == JSTAT and not (ASSETS / script).is_file():
+            script = JSTAT_CDN
+        # here, while a page is made: for this page only; before require.js, which would take jStat
+        # for a module of its own
+        app.add_js_file(script, priority=90)
+
+
+def code() -> str:
+    """SHA-256 of these extensions: with other ones every page is read again."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def setup(app):
+    app.add_config_value("kd_code", code(), "env")
     app.connect("config-inited", use_vendored_scripts)
     app.connect("config-inited", pass_over_tables)
     app.connect("builder-inited", merge_visitors)
     app.connect("doctree-read", describe_figures)
     app.connect("doctree-read", offer_downloads)
     app.connect("html-page-context", mend_roles)
-    app.connect("html-page-context", load_toy_model)
+    app.connect("html-page-context", load_live_models)
     app.connect("html-page-context", drop_scripts, priority=900)
     app.connect("build-finished", write_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,4 +8,5 @@ contrasts    the statistics of claims, each a function of a table of runs
 claims       the one rule that judges them, and the record that a page leaves
 chapter      numbers in prose, tables, and where a page came from
 figures      the book's look;  figure_data   a figure's numbers as a table
+live         models that a reader moves, with scripts of book/_assets;  svg   how they are drawn
 """

@@ -186,7 +186,7 @@ def reading(interval, up, down, flat):
 
 
 METRIC = re.compile(
-    r"(kl|mi)(?=( (own|clean|weak|strong|train|test|shuffled|\((nats|points)\)))*$)"
+    r"(kl|mi)(?=( (own|clean|mean|weak|strong|train|test|shuffled|\((nats|points)\)))*$)"
 )
 NUMBERS = re.compile(r"(?:nan|[\W\d])+")  # a cell without letters
 
@@ -299,15 +299,15 @@ def provenance(p, rows, chapter):
     runs it rests on.
 
     `rows`: a table from results.collect, or several joined with pandas.concat; its columns `spec`
-    and `provenance` (date, commit, torch, python, cpu, threads, seconds) are used. Empty for a page
-    that trains nothing.
+    and `provenance` (date, commit, torch, python, cpu, threads, seconds, and precision, which older
+    rows do not say: fp32) are used. Empty for a page that trains nothing.
     """
     label, command = origin(p, chapter)
     runs = list(zip(rows["spec"], rows["provenance"])) if len(rows) else []
     hashes = sorted({spec_hash for spec_hash, _ in runs})
 
-    def seen(key, shorten=str):
-        return ", ".join(sorted({shorten(record[key]) for _, record in runs}))
+    def seen(key, shorten=str, **default):
+        return ", ".join(sorted({shorten((default | record)[key]) for _, record in runs}))
 
     now = [f"Python {platform.python_version()}", f"kdcore {version() or 'of unknown version'}"]
     now += [f"{name} {_version(name)}" for name in ("torch", "timm", "numpy")]
@@ -326,7 +326,10 @@ def provenance(p, rows, chapter):
         )
         facts["Measured"] = f"{len(hashes)} runs, {seen('date', lambda d: str(d)[:10])}"
         facts["By"] = f"commit {seen('commit')}; Python {seen('python')}, torch {seen('torch')}"
-        facts["On"] = f"{seen('cpu')}; threads: {seen('threads')}"
+        facts["On"] = (
+            f"{seen('cpu')}; threads: {seen('threads')}; "
+            f"precision: {seen('precision', precision='fp32')}"
+        )
         facts["Compute"] = f"{hours:.2f} h" if hours >= 0.1 else f"{hours * 3600:.0f} s"
     items = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>\n" for k, v in facts.items())
     listed = html.escape("\n".join(hashes))

@@ -28,6 +28,7 @@ FILE = next(
     PLACES[0] / "book" / "claims.yml",
 )
 PUBLISHED = FILE.parent / "results" / "verdicts.json"
+SEEDS = PUBLISHED.with_name("seeds.json")
 WORDS = (*get_args(stats.Verdict), "demonstration")
 DIGITS = {"points": 2, "r": 2, "IoU": 3, "nats": 3, "slope": 2, "log-odds": 2, "filter value": 3}
 
@@ -89,6 +90,11 @@ def _numbers(found) -> dict:
     return {"estimate": estimate, "ci_low": low, "ci_high": high, "n": int(n)}
 
 
+def _by_seed(found) -> list:
+    """One number for each seed, of a correlation three; [] of what no mean over seeds is."""
+    return list(found.sums if hasattr(found, "sums") else found.values)
+
+
 def interval(numbers: dict) -> Interval:
     """The Interval of an entry of a record or of verdicts.json; nan where it had no bounds or no
     estimate.
@@ -133,8 +139,8 @@ class Json:
 
 
 def record(p, name: str, rows, found: dict):
-    """Judges the claims of the chapter `name`, glues them as claims_<name>, and returns them as a
-    Markdown table.
+    """Judges the claims of the chapter `name`, glues them as claims_<name> and how many have which
+    verdict as verdicts_<name>, and returns them as a Markdown table.
 
     p: the chapter's parameters; rows: the table of its measurements (columns spec, provenance);
     found: {claim id: (effect, {control: effect})} with Intervals or Correlations, or None where
@@ -150,7 +156,7 @@ def record(p, name: str, rows, found: dict):
             f"{', '.join(sorted({c.id for c in claims} ^ set(found)))}"
         )
     label, command = chapter.origin(p, name)
-    entries, lines = {}, []
+    entries, seeds, lines = {}, {}, []
     for claim in claims:
         line = {
             "claim": claim.title,
@@ -175,6 +181,10 @@ def record(p, name: str, rows, found: dict):
                 line["verdict"] = f"not judged before {claim.seeds} seeds"
             else:
                 entries[claim.id] = entry
+                seeds[claim.id] = {
+                    "statistic": _by_seed(effect),
+                    "controls": {what: _by_seed(controls[what]) for what in claim.controls},
+                }
         lines.append(line)
     specs = sorted(set(rows["spec"])) if len(rows) else []
     left = {
@@ -183,8 +193,10 @@ def record(p, name: str, rows, found: dict):
         "commit": chapter.commit(chapter.home(name)),
         "specs": specs,
         "claims": entries,
+        "seeds": seeds,
     }
     chapter.glue(f"claims_{name}", Json(left))
+    chapter.glue(f"verdicts_{name}", counted(lines))
     return Markdown(chapter.markdown(pd.DataFrame(lines), index=False, disable_numparse=True))
 
 
@@ -282,6 +294,20 @@ def verdicts(records: dict[str, dict]) -> dict:
     }
 
 
+def per_seed(records: dict[str, dict]) -> dict:
+    """What is kept as seeds.json: {claim id: {"statistic": one number for each seed, "controls":
+    {control: the same}}}, of a correlation the three sums of stats.of_seeds. ValueError where a
+    chapter was executed before these were recorded.
+    """
+    if old := [name for name, record in records.items() if "seeds" not in record]:
+        raise ValueError(
+            f"{', '.join(old)} holds no numbers of its seeds: execute it again (make chapter "
+            f"NAME={old[0]} PRESET=published)"
+        )
+    found = {i: seeds for record in records.values() for i, seeds in record["seeds"].items()}
+    return {claim.id: found[claim.id] for claim in load() if claim.id in found}
+
+
 def judged_at(claim: Claim, entry: dict, times: float) -> str | None:
     """The verdict if the smallest effect that would matter were so many times as large; None of
     what is proved or only shown.
@@ -303,8 +329,8 @@ def surviving(lines: list[dict]) -> list[bool | None]:
 
 
 def publish(records: dict[str, dict], folder: Path) -> None:
-    """Writes verdicts.json. ValueError unless the chapter of every claim was executed with exactly
-    its published parameters.
+    """Writes verdicts.json and seeds.json. ValueError unless the chapters of all claims were
+    executed with exactly their published parameters.
     """
     for name in dict.fromkeys(
         c.chapter for c in load() if c.seeds is None
@@ -314,6 +340,9 @@ def publish(records: dict[str, dict], folder: Path) -> None:
             raise ValueError(f"verdicts are published from published chapters: {name} is {label}")
     text = json.dumps(verdicts(records), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     store.replace(Path(folder) / PUBLISHED.name, text.encode())
+    lines = (f"{json.dumps(i)}: {json.dumps(seeds)}" for i, seeds in per_seed(records).items())
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    store.replace(Path(folder) / SEEDS.name, text.encode())
 
 
 def published(file: Path = PUBLISHED) -> dict:

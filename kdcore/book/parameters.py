@@ -68,12 +68,23 @@ def _shown_as_it_is(name):
     return name
 
 
+def _without_weights(name):
+    if weights := spec.weights_of(name):
+        raise ValueError(
+            f"{weights} is a name of weights, which only the parameter teacher of a chapter with "
+            "pretrained = True may have"
+        )
+    return name
+
+
 Name = Annotated[str, AfterValidator(_shown_as_it_is)]
 DatasetName = Annotated[str, AfterValidator(_known_data)]
 # which need not be on this machine, where all that is asked of them is published
 KnownImages = Annotated[str, AfterValidator(_images)]
 ImageDataset = Annotated[str, AfterValidator(_images), AfterValidator(_known_data)]
-ModelName = spec.ModelName
+# a teacher's may be one of timm's with the name of weights: "resnet50.tv_in1k"
+TeacherName = spec.ModelName
+ModelName = Annotated[TeacherName, AfterValidator(_without_weights)]
 Pixels = Annotated[int | None, Field(ge=8, le=256)]  # of a side, for pictures of your own; None: 32
 
 

@@ -16,6 +16,7 @@ from kdcore.book.parameters import (
     ModelName,
     Parameters,
     Pixels,
+    TeacherName,
     one_batch,
     size_of_own_pictures,
 )
@@ -33,6 +34,7 @@ from kdcore.spec import (
     View,
     reads_text,
     timm_models,
+    weights_of,
 )
 
 Milestone = Annotated[int, Field(ge=1)]
@@ -51,7 +53,7 @@ class Regime(Parameters):
     n_train: int | None = Field(ge=20)
     n_test: int | None = Field(ge=20)
     student: ModelName
-    teacher: ModelName
+    teacher: TeacherName
     strength: float = Field(ge=0, le=1)
     epochs: Epochs
     teacher_epochs: Epochs
@@ -87,6 +89,10 @@ class Regime(Parameters):
             raise ValueError(
                 f"pretrained = True: must be False with teacher = {self.teacher!r}; only networks "
                 "of timm have such weights"
+            )
+        if weights_of(self.teacher) and not self.pretrained:
+            raise ValueError(
+                f"teacher = {self.teacher!r} names weights: that is for pretrained = True"
             )
         return self
 

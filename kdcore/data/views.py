@@ -191,15 +191,27 @@ def batch_view(
     return latest(data, split, view, aug_seed, epoch, device)[index]
 
 
+@lru_cache(maxsize=32)
+def constants(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """(1 / (255 std), -mean / std), each (1, C, 1, 1) on the device: sent there once, not in every
+    step.
+    """
+    with torch.inference_mode(False):  # or what asks for a gradient later could not use them
+        return tuple(
+            torch.tensor(values, device=device).view(1, -1, 1, 1)
+            for values in ([1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std)])
+        )
+
+
 def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """(x / 255 - mean) / std per channel, uint8 (n, C, H, W) -> float32 in channels_last layout. Of
     text, (n, length), the ids as they are.
     """
     if x.ndim == 2:
         return x.long()
-    shape = (1, -1, 1, 1)
-    scale = torch.tensor([1 / (255 * s) for s in std], device=x.device).view(shape)
-    offset = torch.tensor([-m / s for m, s in zip(mean, std)], device=x.device).view(shape)
+    scale, offset = constants(tuple(mean), tuple(std), x.device)
     return torch.addcmul(offset, x.to(torch.float32), scale).contiguous(
         memory_format=torch.channels_last
     )

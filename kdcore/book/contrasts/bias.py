@@ -9,8 +9,9 @@ share its weights, its data and its luck: a row has one share of pairs, and a se
 import numpy as np
 import pandas as pd
 
+from kdcore.book import contrasts
 from kdcore.metrics import eigen, tilt
-from kdcore.stats import Interval
+from kdcore.stats import Correlation, Interval
 
 
 def below(rows: pd.DataFrame, run: str = "student", layer: str = "layer 1") -> pd.Series:
@@ -60,6 +61,18 @@ def late_effect(mixed: pd.DataFrame, alone: pd.DataFrame) -> pd.Series:
     """
     with_labels, without = (below(rows, "late").set_axis(rows["seed"]) for rows in (mixed, alone))
     return 100 * (with_labels - without).dropna()
+
+
+def together(students: pd.DataFrame) -> tuple[Correlation, dict[str, Correlation]]:
+    """Whether one intervention moves three things together: correlations inside seeds of `lag` with
+    `slope`, and of each with `accuracy`. A row is one student, the rows of a seed differ in the
+    intervention alone.
+
+    lag: 1 minus the median ratio to one-hot training; slope: of log-odds over the teacher's.
+    """
+    pairs = {"lag and accuracy": "lag", "slope and accuracy": "slope"}
+    controls = {name: contrasts.correlation(students, x, "accuracy") for name, x in pairs.items()}
+    return contrasts.correlation(students, "lag", "slope"), controls
 
 
 def closed_form(rows: pd.DataFrame, specs: dict, every: int, continued: int = 1) -> pd.Series:

@@ -53,13 +53,18 @@ def interval(by_seed) -> Interval:
     return Interval(np.nan, np.nan, np.nan, 0)
 
 
+def minus(found: Interval, value: float) -> Interval:
+    """How far an interval, and each of its seeds, lies above a value."""
+    bounds = (bound - value for bound in found[:3])
+    return Interval(*bounds, found.n, tuple(v - value for v in found.values))
+
+
 def beyond_copy(rows, statistic, split) -> Interval:
     """A student's statistic minus that of a perfect copy of its teacher: 1 for slopes, 0 for
     shifts. Of "instrument slope" it is the mean of `kdcore.book.contrasts.exaggeration`.
     """
     copy, _ = CLAIMED[statistic]
-    estimate, low, high, n = interval(values(rows, statistic, split))
-    return Interval(estimate - copy, low - copy, high - copy, n)
+    return minus(interval(values(rows, statistic, split)), copy)
 
 
 def beyond_rerun(rows, statistic, split) -> pd.Series:
@@ -170,9 +175,8 @@ def slope_of_several(settings):
     if not settings:
         return None
     own = mean_slope(settings)
-    estimate, low, high, n = interval(own)
     versus = interval(own - mean_slope(settings, "rerun"))
-    return claim(Interval(estimate - 1, low - 1, high - 1, n), {"minus the rerun": versus})
+    return claim(minus(interval(own), 1), {"minus the rerun": versus})
 
 
 def mislabelled(rows):

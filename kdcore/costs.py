@@ -63,6 +63,7 @@ class Update(NamedTuple):
     batch: int
     method: str
     loss: str
+    precision: str
     clipped: bool
     teachers: int
 
@@ -101,6 +102,7 @@ def update_of(spec: Spec) -> Update:
         spec.optim.batch_size,
         spec.optim.method,
         spec.loss,
+        spec.precision,
         spec.optim.clip_norm is not None,
         len(spec.teachers),
     )
@@ -398,7 +400,7 @@ def pace_of_update(kind: Update, spec: Spec) -> Pace:
     """Of kdcore.train.step on a network that is thrown away."""
     body = assembled(kind.net).to(train.device(), memory_format=torch.channels_last).train()
     optimiser = train.make_optimiser(body, spec.optim)
-    optimiser.param_groups[0]["lr"] = 1e-6
+    train.set_rate(optimiser, 1e-6)
     count = fitting(kind.net, kind.batch, size_of(kind.net).both)
     x = some_inputs(kind.net, body, 2 * count).to(train.device())
     y = torch.randint(kind.net.classes, (count,), device=train.device())

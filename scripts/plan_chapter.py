@@ -169,7 +169,7 @@ def report(work, paces):
         drawn = parts["views"]
         yield (
             "",
-            f"and views of 224 pixels on a processor: {duration(drawn.low, drawn.high)} of one core",
+            f"and {duration(drawn.low, drawn.high)} of one core for views of 224 pixels",
         )
     limit = budget.budget()
     yield "disk", f"logits {size(work.logits)}, runs {size(costs.runs_bytes(work))}"

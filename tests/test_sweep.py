@@ -596,6 +596,36 @@ def test_a_sweep_hashes_every_run_once_and_compares_none(monkeypatch):
     assert len(upstream(generation)) == len(hashed) == 26
 
 
+class OneAtATime:
+    """One more job has ended each time that all have been asked: the youngest."""
+
+    def __init__(self):
+        self.left, self.asked = [], 0
+
+    def submit(self, function, *arguments):
+        self.left.append(Asked(self))
+        return self.left[-1]
+
+
+class Asked:
+    def __init__(self, executor):
+        self.executor = executor
+
+    def done(self):
+        self.executor.asked += 1
+        return self is self.executor.left[-1]
+
+    def result(self):
+        self.executor.left.remove(self)
+
+
+def test_an_outside_executor_is_asked_about_a_bounded_number_of_jobs_at_a_time(monkeypatch):
+    monkeypatch.setattr(sw, "FLIGHT", 10)
+    executor, runs = OneAtATime(), [spec(seed=i) for i in range(200)]
+    sweep(runs, executor, progress=False)
+    assert executor.asked <= 10 * len(runs) and executor.left == []
+
+
 # ----------------------------------------------------------------------- faults, a few of each kind
 
 

@@ -167,10 +167,7 @@ def report(work, paces):
     yield "one H100", f"{duration(fast, slow)}: arithmetic, the operations at {peak}, not measured"
     if any(kind.view.name not in costs.OWN_SIZE for kind in work.images):
         drawn = parts["views"]
-        yield (
-            "",
-            f"and {duration(drawn.low, drawn.high)} of one core for views of 224 pixels",
-        )
+        yield ("", f"and {duration(drawn.low, drawn.high)} of one core for views of 224 pixels")
     limit = budget.budget()
     yield "disk", f"logits {size(work.logits)}, runs {size(costs.runs_bytes(work))}"
     over = "more than" if work.logits > limit else "within"

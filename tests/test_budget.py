@@ -88,9 +88,7 @@ def test_a_block_that_is_being_made_is_left_alone(monkeypatch):
 
 def test_what_went_is_recorded_again_to_the_same_bits(monkeypatch, recwarn):
     teacher = spec(seed=101)
-    at = Inputs(
-        data=teacher.data, split="train", view=teacher.view, aug_seed=0, first=0, count=2
-    )
+    at = Inputs(data=teacher.data, split="train", view=teacher.view, aug_seed=0, first=0, count=2)
     before = tr.logits(teacher, at).copy()
     monkeypatch.setenv("KDCORE_LOGITS_GB", "0")
     assert budget.keep() == 1 and not left()

@@ -157,7 +157,9 @@ def cells(*sources):
 
 def chapter(*sources, **parameters):
     """(rows, what could not be asked for) of a made-up chapter."""
-    before = "from kdcore import results\nfrom kdcore.measure.gain import gain\nfrom small import spec"
+    before = (
+        "from kdcore import results\nfrom kdcore.measure.gain import gain\nfrom small import spec"
+    )
     with results.planning() as rows:
         unasked = plan_chapter.run(cells(before, *sources), parameters, rows)
         return rows, unasked

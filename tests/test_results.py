@@ -403,7 +403,7 @@ def test_published_rows_of_the_trials_are_found_by_their_keys(monkeypatch):
     assert len(rows) == 160 and rows["accuracy test clean"].between(0.7, 0.9).all()
 
 
-# ------------------------------------------------------------------------- many rows, added one by one
+# ------------------------------------------------------------------- many rows, added one by one
 
 
 def test_new_rows_are_written_behind_those_that_are_there_which_are_not_read_again(

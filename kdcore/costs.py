@@ -1,9 +1,9 @@
 """What rows cost before any of them is made: runs, passes through networks, floating point
 operations, bytes, and seconds measured on this machine. Nothing is stored.
 
-`counted(asked)` finds, from specs alone, what kdcore.results.collect would have to do for the rows
-that kdcore.results.planning has noted. `measured_paces(work)` times real updates, forward passes
-and views of networks that are thrown away. `seconds(work, paces)` multiplies.
+`work_left(asked)` finds, from specs alone, what kdcore.results.collect would have to do for the
+rows that kdcore.results.planning has noted. `measured_paces(work)` times real updates, forward
+passes and views of networks that are thrown away. `seconds(work, paces)` multiplies.
 
 Counted are updates of networks, what teachers say to their students, what all models say when they
 are measured, views of images, networks that are built, workers that are started. Not counted are
@@ -88,7 +88,7 @@ def net_of(model: str, data: Data, view: View, head: bool = False) -> Net:
 
 
 @lru_cache(maxsize=256)
-def examples(data: Data) -> tuple[int, int]:
+def how_many(data: Data) -> tuple[int, int]:
     """Training and test examples of these data (seed 0)."""
     return len(load(data).train_y), len(load(data).test_y)
 
@@ -96,7 +96,7 @@ def examples(data: Data) -> tuple[int, int]:
 def update_of(spec: Spec) -> Update:
     """The kind of step that trains a spec."""
     head = spec.model.startswith(("linear", "relu-features")) or spec.model.endswith("-centred")
-    fixed_input = head and still(spec.view) and not (spec.teachers and beside(spec))
+    fixed_input = head and still(spec.view) and not (spec.teachers and alongside(spec))
     return Update(
         net_of(spec.model, like(spec.data), spec.view, fixed_input),
         spec.optim.batch_size,
@@ -108,7 +108,7 @@ def update_of(spec: Spec) -> Update:
     )
 
 
-def beside(spec: Spec) -> bool:
+def alongside(spec: Spec) -> bool:
     """kdcore.train.beside, without drawing the examples of every seed."""
     return train.beside(spec.model_copy(update={"data": like(spec.data)}))
 
@@ -136,7 +136,7 @@ class Work:
     logits: int = 0  # bytes of recorded logits
 
 
-def counted(asked: Iterable[Asked]) -> Work:
+def work_left(asked: Iterable[Asked]) -> Work:
     """The work that is left for rows asked for, as `kdcore.results.planning` notes them."""
     asked, work, memo = list(asked), Work(), {}
 
@@ -180,7 +180,7 @@ def counted(asked: Iterable[Asked]) -> Work:
                 work.measured += count_logits(work, name(model), model, at, blocks, used)
     here = workers()
     for (data, split, view, *_), times in used.items():
-        n = examples(like(data))[split == "test"]
+        n = how_many(like(data))[split == "test"]
         work.images[Views(like(data), view)] += min(times, here) * BLOCK * n
     calls = Counter(row.call for row in left)
     work.starts = sum(min(here, rows) for rows in calls.values())
@@ -189,12 +189,12 @@ def counted(asked: Iterable[Asked]) -> Work:
 
 def count_training(work: Work, spec: Spec, name: Callable, blocks: set, used: Counter) -> None:
     """Adds one training of a spec, and what its teachers say to it."""
-    n, kind = examples(like(spec.data))[0], update_of(spec)
+    n, kind = how_many(like(spec.data))[0], update_of(spec)
     batch, epochs, seen = spec.optim.batch_size, spec.optim.epochs, spec.seen_by_teachers(spec.view)
     work.updates[kind] += epochs * (n // batch) * batch
     work.example.setdefault(kind, spec)
     work.builds[kind.net._replace(head=False)] += 1
-    live = bool(spec.teachers) and beside(spec)
+    live = bool(spec.teachers) and alongside(spec)
     for view in {spec.view, *(seen if live else ())}:
         count_views(work, spec.data, "train", view, spec.aug_seed, 0, epochs, used)
     work.heard_alone += epochs * n * len(spec.teachers)
@@ -228,7 +228,7 @@ def count_logits(work: Work, key: str, model: Spec, at: Inputs, blocks: set, use
     if key not in work.missing and store.folder("logits", store.logits_key(key, at)).is_dir():
         return 0
     net = net_of(model.model, like(at.data), at.view)
-    shown = at.count * examples(like(at.data))[at.split == "test"]
+    shown = at.count * how_many(like(at.data))[at.split == "test"]
     work.looks[net] += shown
     work.logits += 4 * shown * net.classes
     count_views(work, at.data, at.split, at.view, at.aug_seed, at.first, at.count, used)
@@ -242,7 +242,7 @@ def count_views(work, data: Data, split: str, view: View, aug_seed, first, count
     own = view.name in OWN_SIZE
     if own and (view.name, view.part) == ("clean", "whole"):
         return
-    n = examples(like(data))[split == "test"]
+    n = how_many(like(data))[split == "test"]
     if own and n * math.prod(load(like(data)).train_x.shape[1:]) <= SMALL:
         for block in range(first // BLOCK, -(-(first + count) // BLOCK)):
             used[data, split, view, aug_seed, block] += 1
@@ -336,7 +336,7 @@ def memory(work: Work, base: int) -> int:
         small = spec.view.name in OWN_SIZE and n * pixels <= SMALL
         epoch = n * math.prod((kind.net.channels or 1, *kind.net.size))
         views = 16 * BLOCK * epoch if small else 4 * epoch
-        live = bool(spec.teachers) and beside(spec)
+        live = bool(spec.teachers) and alongside(spec)
         draws = 0 if live else min(BLOCK, spec.optim.epochs)
         heard = 2 * 4 * len(spec.teachers) * draws * n * kind.net.classes
         weights = 4 * net.state * (1 + live * len(spec.teachers))
@@ -428,12 +428,12 @@ def pace_of_look(net: Net) -> Pace:
 
 def pace_of_views(data: Data, view: View) -> Pace:
     """Of images of these data in this view."""
-    n = min(examples(data)[0], 256 if view.name in OWN_SIZE else 16)
+    n = min(how_many(data)[0], 256 if view.name in OWN_SIZE else 16)
     few = data.model_copy(update={"n_train": n, "imbalance": 1.0, "label_noise": 0.0})
     if view.name not in OWN_SIZE:
         return timed(lambda: at_224(few, "train", view, 0, 0, np.arange(n), train.device()), n)
     on_device(few, "train", train.device())
-    epochs = range(BLOCK if n == examples(data)[0] else 1)
+    epochs = range(BLOCK if n == how_many(data)[0] else 1)
     return timed(lambda: several(few, "train", view, 0, epochs, train.device()), n * len(epochs))
 
 

@@ -209,7 +209,7 @@ def main(arguments=None):
         rows, unasked = noted(name, parameters)
         from kdcore import costs
 
-        work, paces = costs.counted(rows), None
+        work, paces = costs.work_left(rows), None
         if work.rows["missing"]:
             paces = costs.measured_paces(
                 work, lambda what: print(what, file=sys.stderr, flush=True)

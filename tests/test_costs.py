@@ -61,7 +61,7 @@ def test_a_row_that_is_there_is_handed_over_while_others_are_nan():
 
 
 def test_what_is_counted_is_what_is_then_done(monkeypatch):
-    work, done = costs.counted(asked(*CALLS)), Counter()
+    work, done = costs.work_left(asked(*CALLS)), Counter()
     step, forward = tr.step, tr.forward
 
     def counted_step(body, optimiser, x, *rest, **named):
@@ -85,13 +85,13 @@ def test_what_is_counted_is_what_is_then_done(monkeypatch):
     recorded = sum(p.stat().st_size for p in store.root().glob("logits/*/*/arrays.safetensors"))
     assert recorded < 1.2 * work.logits + 10_000 and work.logits < 1.3 * recorded
 
-    again = costs.counted(asked(*CALLS))
+    again = costs.work_left(asked(*CALLS))
     assert again.rows == Counter(there=6) and not again.missing and not again.looks
 
 
 def test_shared_logits_are_counted_once():
     """Two students of the same two teachers: 25 epochs of 64 images."""
-    work = costs.counted(asked(CALLS[0]))
+    work = costs.work_left(asked(CALLS[0]))
     assert work.heard_alone == 2 * 2 * 25 * 64 and work.heard == 2 * 25 * 64
     assert sorted(work.students.values()) == [2, 2]
     assert (len(work.wanted), len(work.missing)) == (5, 5)
@@ -101,7 +101,7 @@ def test_a_run_that_is_stored_is_not_trained_again_and_its_logits_are_not_record
     teacher = spec(seed=101)
     student = spec(teachers=(teacher,), epochs=20)
     tr.train(student)
-    work = costs.counted(asked((gain.gain, [student.model_copy(update={"model_seed": 9})], {})))
+    work = costs.work_left(asked((gain.gain, [student.model_copy(update={"model_seed": 9})], {})))
     assert [s.model_seed for s in work.missing.values()] == [9]
     assert work.heard == 0 and work.heard_alone == 20 * 64
 
@@ -125,7 +125,7 @@ def test_operations_of_known_networks():
 
 def test_every_kind_of_pass_is_timed_and_multiplied(monkeypatch):
     monkeypatch.setattr(costs, "TIMED", 0.02)
-    work = costs.counted(asked(CALLS[0], (gain.gain, [spec(model="linear")], {})))
+    work = costs.work_left(asked(CALLS[0], (gain.gain, [spec(model="linear")], {})))
     paces = costs.measured_paces(work)
     parts = costs.seconds(work, paces)
     for pace in (*parts.values(), *paces.updates.values(), *paces.looks.values()):

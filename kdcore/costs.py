@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from kdcore import models, store, train
 from kdcore.data import load
 from kdcore.data.text import MOST_WORDS
-from kdcore.data.views import BLOCK, OWN_SIZE, at_224, normalise, on_device, several, size, still
+from kdcore.data.views import BLOCK, LARGE, OWN_SIZE, at_224, normalise, several, size, still
 from kdcore.measure import fixed, on_clean
 from kdcore.results import Asked
 from kdcore.spec import Data, Inputs, Spec, View, reads_text
@@ -69,10 +69,15 @@ class Update(NamedTuple):
 
 
 class Views(NamedTuple):
-    """A kind of view of a kind of images."""
+    """A kind of view of a kind of images: all of a data set, of which some will be timed."""
 
     data: Data
     view: View
+
+
+def views_of(data: Data, view: View) -> Views:
+    whole = {"n_train": None, "n_test": None, "imbalance": 1.0, "label_noise": 0.0}
+    return Views(like(data).model_copy(update=whole), view.model_copy(update={"part": "whole"}))
 
 
 def like(data: Data) -> Data:
@@ -138,7 +143,9 @@ class Work:
 
 def work_left(asked: Iterable[Asked]) -> Work:
     """The work that is left for rows asked for, as `kdcore.results.planning` notes them."""
-    asked, work, memo = list(asked), Work(), {}
+    # a row that is asked for again is there by then
+    asked = list({row.key: row for row in reversed(list(asked))}.values())[::-1]
+    work, memo = Work(), {}
 
     def name(spec: Spec) -> str:
         """Its hash, computed once for an object, which is kept so that its id is its own."""
@@ -181,7 +188,7 @@ def work_left(asked: Iterable[Asked]) -> Work:
     here = workers()
     for (data, split, view, *_), times in used.items():
         n = how_many(like(data))[split == "test"]
-        work.images[Views(like(data), view)] += min(times, here) * BLOCK * n
+        work.images[views_of(data, view)] += min(times, here) * BLOCK * n
     calls = Counter(row.call for row in left)
     work.starts = sum(min(here, rows) for rows in calls.values())
     return work
@@ -247,7 +254,7 @@ def count_views(work, data: Data, split: str, view: View, aug_seed, first, count
         for block in range(first // BLOCK, -(-(first + count) // BLOCK)):
             used[data, split, view, aug_seed, block] += 1
     else:
-        work.images[Views(like(data), view)] += count * n
+        work.images[views_of(data, view)] += count * n
 
 
 # ---------------------------------------------------------------------------- operations and bytes
@@ -331,18 +338,23 @@ def memory(work: Work, base: int) -> int:
     found = [base]
     for kind, spec in work.example.items():
         data, net = load(like(spec.data)), size_of(kind.net)
-        n, pixels = len(data.train_y), math.prod(data.train_x.shape[1:])
-        arrays = 3 * (data.train_x.nbytes + data.test_x.nbytes)  # of the set, drawn, on the device
-        small = spec.view.name in OWN_SIZE and n * pixels <= SMALL
-        epoch = n * math.prod((kind.net.channels or 1, *kind.net.size))
-        views = 16 * BLOCK * epoch if small else 4 * epoch
+        parts = data.train_x.nbytes, data.test_x.nbytes
+        arrays = 3 * sum(parts)  # of the whole set, drawn, on the device
         live = bool(spec.teachers) and alongside(spec)
         draws = 0 if live else min(BLOCK, spec.optim.epochs)
-        heard = 2 * 4 * len(spec.teachers) * draws * n * kind.net.classes
+        heard = 2 * 4 * len(spec.teachers) * draws * len(data.train_y) * kind.net.classes
         weights = 4 * net.state * (1 + live * len(spec.teachers))
-        views = 0 if spec.view.name not in OWN_SIZE and live else views
+        views = sum(map(views_bytes, parts)) if spec.view.name in OWN_SIZE else LARGE
         found.append(base + arrays + views + heard + weights + net.kept * kind.batch)
     return max(found)
+
+
+def views_bytes(epoch: int) -> int:
+    """What views of a split take whose epochs have so many bytes: blocks that are kept of small
+    ones, the latest four epochs of others, and eight times what is made in one go.
+    """
+    block = epoch * BLOCK if epoch <= SMALL else epoch
+    return (16 + 8) * block if epoch <= SMALL else (4 + 8) * block
 
 
 # ------------------------------------------------------------------------------ seconds, measured
@@ -427,14 +439,12 @@ def pace_of_look(net: Net) -> Pace:
 
 
 def pace_of_views(data: Data, view: View) -> Pace:
-    """Of images of these data in this view."""
+    """Of some images of these data in this view: a few epochs of them at once, as of small data."""
     n = min(how_many(data)[0], 256 if view.name in OWN_SIZE else 16)
-    few = data.model_copy(update={"n_train": n, "imbalance": 1.0, "label_noise": 0.0})
+    few, where = data.model_copy(update={"n_train": n}), train.device()
     if view.name not in OWN_SIZE:
-        return timed(lambda: at_224(few, "train", view, 0, 0, np.arange(n), train.device()), n)
-    on_device(few, "train", train.device())
-    epochs = range(BLOCK if n == how_many(data)[0] else 1)
-    return timed(lambda: several(few, "train", view, 0, epochs, train.device()), n * len(epochs))
+        return timed(lambda: at_224(few, "train", view, 0, 0, np.arange(n), where), n)
+    return timed(lambda: several(few, "train", view, 0, range(4), where), 4 * n)
 
 
 def begun() -> tuple[float, int]:

@@ -26,6 +26,7 @@ from kdcore.folders import path_of
 from kdcore.spec import Plain, Spec
 from kdcore.sweep import sweep
 
+PUBLISHED = Path(__file__).parents[1] / "book" / "results"  # of the checkout, if this is one
 ADDING = 0.2  # seconds in which a row that is being added to a file is whole
 NOT_FINITE = ("nan", "inf", "-inf")  # JSON has no such numbers: they are written as texts
 
@@ -111,7 +112,7 @@ def committed_folder() -> Path | None:
     checkout. ValueError where it names no folder.
     """
     setting = path_of("KDCORE_RESULTS")
-    path = Path(setting) if setting else Path(__file__).parents[1] / "book" / "results"
+    path = Path(setting) if setting else PUBLISHED
     if setting and not path.is_dir():
         raise ValueError(
             f"KDCORE_RESULTS = {setting} is not a folder: name the one with published "
@@ -242,6 +243,7 @@ class Asked(NamedTuple):
     """
 
     call: int
+    key: str
     measurement: Callable
     spec: Spec
     arguments: dict
@@ -318,10 +320,11 @@ def collect(
     if _asked is not None:
         call = _asked[-1].call + 1 if _asked else 0
         _asked.extend(
-            Asked(call, measurement, spec, arguments, key in rows)
+            Asked(call, key, measurement, spec, arguments, key in rows)
             for key, spec in dict(zip(keys, specs)).items()
         )
-        nothing = dict.fromkeys((n for row in known.values() for n in row["values"]), math.nan)
+        others = known or read_rows(PUBLISHED / f"{measurement.__name__}.jsonl").rows
+        nothing = dict.fromkeys((n for row in others.values() for n in row["values"]), math.nan)
         rows |= {key: {"values": nothing, "provenance": {}} for key in rest}
         return table_of(hashes, [rows[key] for key in keys])
     if rest and os.environ.get("KDCORE_TRAIN") == "0":

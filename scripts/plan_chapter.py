@@ -13,6 +13,7 @@ import ast
 import contextlib
 import io
 import sys
+import traceback
 import warnings
 from unittest.mock import patch
 
@@ -46,6 +47,34 @@ def asking(statements):
     return found
 
 
+def line_of(error, number):
+    """The line of a cell at which a statement of it stopped."""
+    lines = [
+        line
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == f"<code cell {number}>"
+        and frame.f_code.co_name == "<module>"
+    ]
+    return lines[-1] if lines else 0
+
+
+def left_out(statement, asks, line):
+    """Whether a statement that stopped at this line may have left something unasked: it asks there,
+    or after it, or goes round in a loop that does.
+    """
+    if isinstance(statement, ast.FunctionDef) or not names(statement) & asks:
+        return False
+    lines = [
+        n.lineno
+        for n in ast.walk(statement)
+        if isinstance(n, ast.Name | ast.Attribute) and names(n) & asks
+    ]
+    loops = [n for n in ast.walk(statement) if isinstance(n, ast.For | ast.While)]
+    return line <= max(lines) or any(
+        loop.lineno <= line <= loop.end_lineno for loop in loops if names(loop) & asks
+    )
+
+
 def run(cells, parameters, rows):
     """Runs the cells [(source, whether it declares the parameters), ...] as far as they ask for
     rows, which are noted in `rows`; returns what could not be asked, a sentence for each statement.
@@ -61,7 +90,7 @@ def run(cells, parameters, rows):
             except Exception as error:
                 if all(row.there for row in rows):
                     raise  # it is not for want of a result
-                if names(statement) & asks and not isinstance(statement, ast.FunctionDef):
+                if left_out(statement, asks, line_of(error, number)):
                     why = f"{type(error).__name__}: {error}".splitlines()[0][:100]
                     unasked.append(f"code cell {number}, line {statement.lineno} ({why})")
         scope |= parameters if declares else {}

@@ -190,6 +190,17 @@ def test_a_question_that_depends_on_an_answer_makes_the_plan_incomplete():
     assert len(rows) == 2 and len(unasked) == 1 and "code cell 5, line 1" in unasked[0]
 
 
+def test_a_statement_that_stops_after_its_last_question_leaves_nothing_out():
+    ask = "    found = results.collect(gain, [spec(seed={})])\n    int(found['accuracy test'][0])"
+    rows, unasked = chapter(
+        "if seeds:\n" + ask.format(0),
+        "for k in (1, 2):\n" + ask.format("k"),
+        "results.collect(gain, [spec(seed=3)])",
+    )
+    assert [row.spec.model_seed for row in rows] == [0, 1, 3]
+    assert len(unasked) == 1 and "code cell 4, line 1" in unasked[0]  # the loop went no further
+
+
 def test_a_fault_before_any_row_is_missing_is_a_fault():
     with pytest.raises(ZeroDivisionError):
         chapter("1 / 0", "results.collect(gain, [spec()])")

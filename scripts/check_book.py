@@ -255,7 +255,7 @@ def open_parts(soup: BeautifulSoup) -> dict[str, float]:
                 texts.append("" if isinstance(child, Comment) else str(child))
                 continue
             kinds = set(child.get("class", []))
-            if child.name in ("script", "style", "details") or kinds & FOLDED:
+            if child.name in ("script", "style", "details", "noscript") or kinds & FOLDED:
                 continue
             if child.name in count:
                 count[child.name] += 1

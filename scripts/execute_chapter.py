@@ -121,8 +121,10 @@ def inputs(name, parameters):
     code = [cell.source for cell in source.cells if cell.cell_type == "code"]
     files = [Path(__file__), *ROOT.glob("kdcore/**/*.py"), *ROOT.glob(f"presets/*/{name}.yaml")]
     files += [*ROOT.glob("book/published/*"), ROOT / "book/claims.yml", ROOT / "constraints.txt"]
-    files += (committed_folder() or ROOT / "none").glob("*.json*")
+    rows = committed_folder() or ROOT / "none"
+    files += rows.glob("*.jsonl")
     if any("chapters: str" in cell for cell in code):
+        files += rows.glob("*.json")
         pages = ROOT / parameters.get("chapters", "book/chapters")
         files += [page for page in pages.glob("*.ipynb") if page.stem != name]
     digest = hashlib.sha256(json.dumps([code, parameters], sort_keys=True).encode())

@@ -50,6 +50,11 @@ def css(word: str) -> str:
     return "kd-" + word.replace(" ", "-")
 
 
+def weakest(line: dict) -> tuple[str, dict]:
+    """The control that speaks most against the claim, and its numbers."""
+    return min(line["controls"].items(), key=lambda one: line["direction"] * one[1]["estimate"])
+
+
 # ------------------------------------------------------------------------- intervals as pictures
 
 
@@ -71,11 +76,9 @@ def drawn(line: dict) -> str:
     shapes += f'<circle class="kd-dot" cx="{x(line["estimate"]):.1f}" cy="10" r="3.5"/>'
     said = f"estimate {scale * line['estimate']:.1f} margins"
     if line["controls"]:
-        weakest = min((v["estimate"] for v in line["controls"].values()), key=lambda v: scale * v)
-        shapes += (
-            f'<line class="kd-control" x1="{x(weakest):.1f}" x2="{x(weakest):.1f}" y1="3" y2="17"/>'
-        )
-        said += f", weakest control {scale * weakest:.1f}"
+        at = weakest(line)[1]["estimate"]
+        shapes += f'<line class="kd-control" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="3" y2="17"/>'
+        said += f", weakest control {scale * at:.1f}"
     return (
         f'<svg class="kd-drawn" viewBox="0 0 120 20" role="img" aria-label="{said}">{shapes}</svg>'
     )
@@ -122,7 +125,7 @@ class Verdicts(SphinxDirective):
 
 
 class ClaimStrip(SphinxDirective):
-    """Each claim a mark that links to its entry, in the order of the papers; a key with counts."""
+    """Each claim a mark that links to its entry, by paper and verdict; a key with counts."""
 
     def run(self):
         self.env.note_dependency(str(FILE))
@@ -130,7 +133,7 @@ class ClaimStrip(SphinxDirective):
         page = f"{up}{PAGE}.html" if self.env.docname != PAGE else ""
         parts, count = [], Counter()
         for paper, name in PAPERS.items():
-            lines = lines_of(paper)
+            lines = sorted(lines_of(paper), key=lambda line: list(MARKS).index(line["verdict"]))
             count.update(line["verdict"] for line in lines)
             marks = "".join(
                 f'<li><a class="{css(line["verdict"])}" href="{page}#{anchor(line["id"])}" '
@@ -148,7 +151,7 @@ class ClaimStrip(SphinxDirective):
             for word, mark in MARKS.items()
             if count[word]
         )
-        body = "".join(parts) + f'<ul class="kd-strip-key">{key}</ul>'
+        body = f'<ul class="kd-strip-key">{key}</ul>' + "".join(parts)
         return [nodes.raw("", f'<div class="kd-strip">{body}</div>', format="html")]
 
 
@@ -181,8 +184,15 @@ class Answer(SphinxDirective):
         question = f"**{{doc}}`{self.options['question']} </{chapter}>`**"
         card += self.parse_text_to_nodes(question)
         card += self.parse_content_to_nodes()
+        claim = self.options["claim"]
+        line = next(x for x in claims.published(FILE)["claims"] if x["id"] == claim)
         last = nodes.paragraph(classes=["kd-card-number"])
-        last += self.parse_inline(f"{{claim}}`{self.options['claim']}`")[0]
+        said = f"{MARKS[line['verdict']]} *{line['title']}*: {line['verdict']}, {{claim}}`{claim}`"
+        if line["controls"]:
+            name, control = weakest(line)
+            known = next(c for c in claims.load() if c.id == claim)
+            said += f"; {name} {claims.say(known, claims.interval(control)).partition(' [')[0]}"
+        last += self.parse_inline(said)[0]
         last += Minutes(chapter=chapter)
         card += last
         return [card]

@@ -97,7 +97,8 @@ def keep() -> int:
         with suppress(Timeout, OSError):  # it is being made, or belongs to somebody else
             with FileLock(place.with_suffix(".lock"), timeout=0):
                 store.drop("logits", place.name)
-            total, gone = total - size, gone + 1
+            if not place.exists():
+                total, gone = total - size, gone + 1
     return gone
 
 

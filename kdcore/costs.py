@@ -6,12 +6,11 @@ rows that kdcore.results.planning has noted. `measured_paces(work)` times real u
 passes and views of networks that are thrown away. `seconds(work, paces)` multiplies.
 
 Counted are updates of networks, what teachers say to their students, what all models say when they
-are measured, views of images, networks that are built, workers that are started. Not counted are
-the arithmetic of metrics, reading and writing of the store, and a page's figures and tables: little
+are measured, views of images, workers that are started. Not counted are the arithmetic of metrics,
+building of networks, reading and writing of the store, and a page's figures and tables: little
 beside these, except where networks and data are tiny.
 """
 
-import math
 import resource
 import sys
 import time
@@ -40,6 +39,7 @@ from kdcore.workers import local_pool, workers
 TIMED = 2.0  # seconds for which each kind of pass is timed, at least FEWEST times
 FEWEST = 3
 OPERATIONS = 2e10  # of one timed pass, at most if that leaves two examples
+ASKED = 128  # examples in a forward pass of kdcore.train.forward: on a processor, and of 224 pixels
 SMALL = 2**20  # pixels of an epoch of views that is kept in blocks, see kdcore.data.views
 
 
@@ -62,10 +62,7 @@ class Update(NamedTuple):
     net: Net
     batch: int
     method: str
-    loss: str
     precision: str
-    clipped: bool
-    teachers: int
 
 
 class Views(NamedTuple):
@@ -106,10 +103,7 @@ def update_of(spec: Spec) -> Update:
         net_of(spec.model, like(spec.data), spec.view, fixed_input),
         spec.optim.batch_size,
         spec.optim.method,
-        spec.loss,
         spec.precision,
-        spec.optim.clip_norm is not None,
-        len(spec.teachers),
     )
 
 
@@ -130,13 +124,12 @@ class Work:
     missing: dict[str, Spec] = field(default_factory=dict)  # those that have to be trained
     students: Counter = field(default_factory=Counter)  # of each teacher among all that are wanted
     updates: Counter = field(default_factory=Counter)  # {Update: examples, forward and backward}
-    example: dict[Update, Spec] = field(default_factory=dict)  # one run of each kind
+    example: dict[Update, Spec] = field(default_factory=dict)  # of most teachers, of each kind
     looks: Counter = field(default_factory=Counter)  # {Net: examples, forward}
     heard: int = 0  # examples shown to teachers for their students,
     heard_alone: int = 0  # and if every student asked for itself
     measured: int = 0  # examples shown to any network to measure it
     images: Counter = field(default_factory=Counter)  # {Views: images augmented}
-    builds: Counter = field(default_factory=Counter)  # {Net: networks built}
     starts: int = 0  # worker processes started
     logits: int = 0  # bytes of recorded logits
 
@@ -167,43 +160,38 @@ def work_left(asked: Iterable[Asked]) -> Work:
     }
     work.students.update(name(t) for spec in work.wanted.values() for t in spec.teachers)
 
-    blocks, used, again = set(), Counter(), set()
+    blocks, again = set(), set()
     for spec in work.missing.values():
-        count_training(work, spec, name, blocks, used)
+        count_training(work, spec, name, blocks)
     for row in left:
         passes = getattr(row.measurement, "passes", lambda spec, **_: on_clean(spec))
         found = passes(row.spec, **row.arguments)
         for spec in found.again:
             if name(spec) not in again:
                 again.add(name(spec))
-                count_training(work, spec, name, blocks, used)
+                count_training(work, spec, name, blocks)
         for model in found.models:
             net = net_of(model.model, like(row.spec.data), row.spec.view)
-            work.builds[net] += 1
             work.looks[net] += found.images
             work.measured += found.images
             for split, view, draws in found.views:
                 at = fixed(model, row.spec.data, split, view, draws)
-                work.measured += count_logits(work, name(model), model, at, blocks, used)
-    here = workers()
-    for (data, split, view, *_), times in used.items():
-        n = how_many(like(data))[split == "test"]
-        work.images[views_of(data, view)] += min(times, here) * BLOCK * n
+                work.measured += count_logits(work, name(model), model, at, blocks)
     calls = Counter(row.call for row in left)
-    work.starts = sum(min(here, rows) for rows in calls.values())
+    work.starts = sum(min(workers(), rows) for rows in calls.values())
     return work
 
 
-def count_training(work: Work, spec: Spec, name: Callable, blocks: set, used: Counter) -> None:
+def count_training(work: Work, spec: Spec, name: Callable, blocks: set) -> None:
     """Adds one training of a spec, and what its teachers say to it."""
     n, kind = how_many(like(spec.data))[0], update_of(spec)
     batch, epochs, seen = spec.optim.batch_size, spec.optim.epochs, spec.seen_by_teachers(spec.view)
     work.updates[kind] += epochs * (n // batch) * batch
-    work.example.setdefault(kind, spec)
-    work.builds[kind.net._replace(head=False)] += 1
+    if kind not in work.example or len(spec.teachers) > len(work.example[kind].teachers):
+        work.example[kind] = spec
     live = bool(spec.teachers) and alongside(spec)
     for view in {spec.view, *(seen if live else ())}:
-        count_views(work, spec.data, "train", view, spec.aug_seed, 0, epochs, used)
+        count_views(work, spec.data, view, epochs * n)
     work.heard_alone += epochs * n * len(spec.teachers)
     if live:
         work.heard += epochs * n * len(spec.teachers)
@@ -222,10 +210,10 @@ def count_training(work: Work, spec: Spec, name: Callable, blocks: set, used: Co
                 first=first,
                 count=count,
             )
-            work.heard += count_logits(work, name(teacher), teacher, at, blocks, used)
+            work.heard += count_logits(work, name(teacher), teacher, at, blocks)
 
 
-def count_logits(work: Work, key: str, model: Spec, at: Inputs, blocks: set, used: Counter) -> int:
+def count_logits(work: Work, key: str, model: Spec, at: Inputs, blocks: set) -> int:
     """Adds what a model says on these draws, unless that is counted or stored; how many examples
     it has to be shown.
     """
@@ -238,23 +226,14 @@ def count_logits(work: Work, key: str, model: Spec, at: Inputs, blocks: set, use
     shown = at.count * how_many(like(at.data))[at.split == "test"]
     work.looks[net] += shown
     work.logits += 4 * shown * net.classes
-    count_views(work, at.data, at.split, at.view, at.aug_seed, at.first, at.count, used)
+    count_views(work, at.data, at.view, shown)
     return shown
 
 
-def count_views(work, data: Data, split: str, view: View, aug_seed, first, count, used) -> None:
-    """Adds views of some epochs: of small data in whole blocks, which a process keeps for the next
-    that asks.
-    """
-    own = view.name in OWN_SIZE
-    if own and (view.name, view.part) == ("clean", "whole"):
-        return
-    n = how_many(like(data))[split == "test"]
-    if own and n * math.prod(load(like(data)).train_x.shape[1:]) <= SMALL:
-        for block in range(first // BLOCK, -(-(first + count) // BLOCK)):
-            used[data, split, view, aug_seed, block] += 1
-    else:
-        work.images[views_of(data, view)] += count * n
+def count_views(work: Work, data: Data, view: View, images: int) -> None:
+    """Adds these images in a view. Runs of small data share some of them, which is not counted."""
+    if (view.name, view.part) != ("clean", "whole"):
+        work.images[views_of(data, view)] += images
 
 
 # ---------------------------------------------------------------------------- operations and bytes
@@ -324,6 +303,12 @@ def flops(work: Work) -> float:
     )
 
 
+def passes(work: Work) -> float:
+    """Batches that would go through networks on a graphics card."""
+    asked = (n / (ASKED if net.size[-1] >= 224 else 2048) for net, n in work.looks.items())
+    return sum(n / kind.batch for kind, n in work.updates.items()) + sum(asked)
+
+
 def runs_bytes(work: Work) -> int:
     """Bytes of the weights of all runs that are missing."""
     return sum(
@@ -377,7 +362,6 @@ class Paces:
     updates: dict[Update, Pace] = field(default_factory=dict)
     looks: dict[Net, Pace] = field(default_factory=dict)
     images: dict[Views, Pace] = field(default_factory=dict)
-    builds: dict[Net, Pace] = field(default_factory=dict)
     start: float = 0.0  # seconds of a worker before its first run,
     base: int = 0  # and bytes that it holds then
 
@@ -403,7 +387,7 @@ def timed(run: Callable[[], object], count: int) -> Pace:
     return Pace(*(np.quantile(taken, (0.1, 0.5, 0.9)) / count))
 
 
-def fitting(net: Net, most: int, operations: float) -> int:
+def fitting(most: int, operations: float) -> int:
     """How many examples make a pass that takes no more than seconds."""
     return max(2, min(most, int(OPERATIONS / max(operations, 1))))
 
@@ -413,15 +397,15 @@ def pace_of_update(kind: Update, spec: Spec) -> Pace:
     body = assembled(kind.net).to(train.device(), memory_format=torch.channels_last).train()
     optimiser = train.make_optimiser(body, spec.optim)
     train.set_rate(optimiser, 1e-6)
-    count = fitting(kind.net, kind.batch, size_of(kind.net).both)
+    count = fitting(kind.batch, size_of(kind.net).both)
     x = some_inputs(kind.net, body, 2 * count).to(train.device())
     y = torch.randint(kind.net.classes, (count,), device=train.device())
-    said = torch.randn(kind.teachers, count, kind.net.classes, device=train.device())
+    said = torch.randn(len(spec.teachers), count, kind.net.classes, device=train.device())
 
     def update():
         index = torch.randperm(2 * count, device=x.device)[:count]
         images = x[index] if kind.net.head else ready(kind.net, x[index])
-        train.step(body, optimiser, images, y, spec, said if kind.teachers else None)
+        train.step(body, optimiser, images, y, spec, said if spec.teachers else None)
 
     return timed(update, count)
 
@@ -433,7 +417,7 @@ def ready(net: Net, x: torch.Tensor) -> torch.Tensor:
 def pace_of_look(net: Net) -> Pace:
     """Of kdcore.train.forward."""
     body = assembled(net).to(train.device(), memory_format=torch.channels_last).eval()
-    count = fitting(net, 128, size_of(net).forward)
+    count = fitting(ASKED, size_of(net).forward)
     x, scale = some_inputs(net, body, count).to(train.device()), (0.5,) * net.channels
     return timed(lambda: train.forward(body, x, scale, scale), count)
 
@@ -472,9 +456,6 @@ def measured_paces(work: Work, progress: Callable = lambda what: None) -> Paces:
         for kind in work.images:
             progress(f"the view {kind.view.name}")
             paces.images[kind] = pace_of_views(*kind)
-        for net in work.builds:
-            progress(f"building {net.model}")
-            paces.builds[net] = timed(lambda net=net: models.build(*net[:4], model_seed=0), 1)
     finally:
         torch.set_num_threads(threads)
     return paces
@@ -490,6 +471,5 @@ def seconds(work: Work, paces: Paces) -> dict[str, Pace]:
         "training": total(work.updates, paces.updates),
         "asking networks": total(work.looks, paces.looks),
         "views": total(work.images, paces.images),
-        "building networks": total(work.builds, paces.builds),
         "starting workers": Pace(*3 * [work.starts * paces.start]),
     }

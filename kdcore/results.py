@@ -410,12 +410,13 @@ def publish_rows(measurement: Callable, rows: list[dict]) -> Path:
                 row["sha256"] = line_digest(row)
                 if there.rows.get(row["key"], {}).get("sha256") != row["sha256"]:
                     new[row["key"]] = row
-            behind = there.sound and not any(key in there.rows for key in new)
-            if not behind or not may_append(path):
+            if there.sound and not new:
+                return path
+            if there.sound and new.keys().isdisjoint(there.rows) and may_append(path):
+                append(path, new)
+            else:
                 old = {row["key"]: text + b"\n" for text, row in intact(path)}
                 store.replace(path, b"".join((old | as_lines(new)).values()))
-            elif new:
-                append(path, new)
     except OSError as error:
         raise cannot_publish(path.parent, error) from error
     return path

@@ -366,9 +366,10 @@ def by_executor(ledger: Ledger, executor, submit: Callable, limit: int) -> None:
                 ledger.fail(name, not_taken(error))
         while not (finished := [name for name, job in jobs.items() if job.done()]) and jobs:
             if gone := watch.gone(jobs):
-                for name in jobs:
+                for name in [*jobs, *ledger.ready]:
                     ledger.fail(name, gone)
                 jobs = {}
+                ledger.ready.clear()
         watch.silent = 0.0
         for name in finished:
             try:

@@ -420,6 +420,16 @@ def test_new_rows_are_written_behind_those_that_are_there_which_are_not_read_aga
     assert set(results.committed(seeds)) == {row(k)["key"] for k in range(3)}
 
 
+def test_a_file_of_another_user_is_replaced_and_only_where_something_is_new(monkeypatch, tmp_path):
+    path = published(monkeypatch, tmp_path, [row(0)])
+    number = path.stat().st_ino
+    monkeypatch.setattr(results, "may_append", lambda path: False)
+    published(monkeypatch, tmp_path, [row(0)])
+    assert path.stat().st_ino == number
+    published(monkeypatch, tmp_path, [row(1)])
+    assert path.stat().st_ino != number and path.read_bytes() == line(row(0)) + line(row(1))
+
+
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
 def test_the_beginning_of_a_row_that_a_killed_publisher_left_is_cut_off(
     monkeypatch, tmp_path, share, recwarn

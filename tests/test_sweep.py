@@ -377,6 +377,16 @@ def test_an_executor_that_is_gone_ends_the_sweep_with_a_sentence(monkeypatch, en
     assert says in str(error.value)
 
 
+def test_an_executor_that_is_gone_gets_no_further_jobs(monkeypatch):
+    for name, seconds in (("FLIGHT", 10), ("BEAT", 0.05), ("SILENCE", 0.2), ("SHUT", 0.2)):
+        monkeypatch.setattr(sw, name, seconds)
+    executor, runs, given = Stub(_shutdown=True), [spec(seed=i) for i in range(40)], []
+    monkeypatch.setattr(executor, "end", given.append)
+    with pytest.raises(SweepError, match="40 of 40 runs failed"):
+        sweep(runs, executor, progress=False)
+    assert len(given) == 10
+
+
 def test_an_executor_that_takes_no_more_jobs_ends_the_sweep_with_a_sentence():
     pool = ThreadPoolExecutor(1)
     pool.shutdown()

@@ -131,4 +131,4 @@ def needing(names: Iterable[str]):
             with suppress(OSError):
                 path.unlink()
         lock.release()
-        keep()
+    keep()  # not after an interrupt: the sweep that goes on there needs them

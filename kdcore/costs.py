@@ -73,6 +73,7 @@ class Views(NamedTuple):
 
 
 def views_of(data: Data, view: View) -> Views:
+    """The kind of a view of these data."""
     whole = {"n_train": None, "n_test": None, "imbalance": 1.0, "label_noise": 0.0}
     return Views(like(data).model_copy(update=whole), view.model_copy(update={"part": "whole"}))
 
@@ -411,6 +412,7 @@ def pace_of_update(kind: Update, spec: Spec) -> Pace:
 
 
 def ready(net: Net, x: torch.Tensor) -> torch.Tensor:
+    """Images as a network takes them, by whatever mean and standard deviation."""
     return normalise(x, (0.5,) * net.channels, (0.25,) * net.channels)
 
 

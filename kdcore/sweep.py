@@ -303,6 +303,7 @@ def settle(ledger: Ledger, name: str, job) -> None:
 
 
 def not_taken(error: Exception) -> str:
+    """What to say where an executor does not take a job."""
     return f"the executor does not take it ({type(error).__name__}: {error})"
 
 

@@ -162,7 +162,7 @@ def on_this_machine(parts):
         yield "this machine", f"{duration(low, high)} of one core, as timed just now"
         side = f"{here} worker{'s' * (here > 1)} that have a core each"
         yield "", f"{duration(low / here, high / here)} with {side}"
-    yield "", said
+    yield "", f"{said}; the page's own figures and tables come on top"
 
 
 def report(work, paces):

@@ -69,6 +69,14 @@ def test_a_running_sweep_keeps_what_it_names_and_what_was_used_since_it_began(mo
     assert left() == set()
 
 
+def test_a_sweep_that_was_interrupted_leaves_what_it_will_need(monkeypatch):
+    monkeypatch.setenv("KDCORE_LOGITS_GB", "0")
+    named = block(1, "mine", age=1000)
+    with pytest.raises(KeyboardInterrupt), budget.needing(["mine"]):
+        raise KeyboardInterrupt
+    assert left() == {named} and not list((store.root() / "sweeps").iterdir())
+
+
 def test_a_sweep_whose_process_has_gone_keeps_nothing(monkeypatch):
     monkeypatch.setenv("KDCORE_LOGITS_GB", "0")
     key = block(1, "mine", age=1000)

@@ -203,13 +203,15 @@ def execute(name, parameters):
     )
 
 
-KNOWN = sorted(f.stem for f in (ROOT / "notebooks").glob("*.ipynb"))
+def known():
+    """The names of all chapters."""
+    return sorted(f.stem for f in (ROOT / "notebooks").glob("*.ipynb"))
 
 
 def command(description):
     """A command line that names a chapter and its parameters."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument("name", help="chapter: " + ", ".join(KNOWN))
+    parser.add_argument("name", help="chapter: " + ", ".join(known()))
     parser.add_argument("--preset", default="quick", help="quick (default) or a folder of presets/")
     parser.add_argument(
         "--words",
@@ -224,10 +226,10 @@ def asked(options, others):
     one sentence where they cannot be read.
     """
     name = Path(options.name).stem
-    if name not in KNOWN:
+    if name not in known():
         sys.exit(
             f"There is no chapter {options.name or 'without a name: give NAME=...'}. Chapters: "
-            f"{', '.join(KNOWN)}."
+            f"{', '.join(known())}."
         )
     try:
         others += shlex.split(options.words)

@@ -23,7 +23,7 @@ export NAME PRESET PARAMS PYTHON
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: help env lint check book site pdf test chapter reproduce publish refresh faults bench clean
+.PHONY: help env lint check book site pdf test plan chapter reproduce publish refresh faults bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,9 @@ test: env  ## unit tests, then every notebook against its committed outputs
 	$(PY) -m pytest -n auto --dist loadfile tests
 	@$(SCRATCH) KDCORE_STORE="$$scratch" KDCORE_RESULTS= $(PY) -m pytest --nbval --nbval-current-env -n auto --dist loadscope notebooks
 
+plan: env  ## NAME=... PRESET=... PARAMS=...: what a chapter would cost, before anything is trained (a minute or two)
+	$(PY) scripts/plan_chapter.py --preset="$$PRESET" --words="$$PARAMS" -- "$$NAME"
+
 chapter: env  ## one page: NAME=low_fidelity PRESET=quick|published PARAMS="-p temperature 5 -p seeds 3"
 	$(PY) scripts/execute_chapter.py --preset="$$PRESET" --words="$$PARAMS" -- "$$NAME"
 
@@ -88,6 +91,7 @@ faults: env  ## kills, flipped bits, bad parameters and the like, counted; ends 
 bench: env  ## speed, as ratios measured in one run
 	$(PY) benchmarks/bench.py
 	$(PY) benchmarks/attention.py
+	$(PY) benchmarks/bookkeeping.py 10000
 
 clean:  ## remove the built book and the executed chapters
 	rm -rf _build book/chapters

@@ -23,6 +23,7 @@ How it is made, and kept
     replay                a step that a CUDA device plays from a recording
     provenance            when, and by what, a number was made
     store                 runs, logits and rows, each under the hash of what it is
+    budget                how much room logits may take, and which go first
     train                 from a spec to weights, and to logits
     workers               local processes, side by side
     executors             where else runs can be trained: Slurm, dask
@@ -40,6 +41,7 @@ What is measured
     measure.confidence    log-odds of a student against its teacher's
     measure.trajectories  how fast they learn each eigendirection
     measure.gain          what a teacher is worth, example by example
+    costs                 what rows cost, before any is made
     stats                 over seeds: intervals, effects, corrections
 
 What the chapters are made of; nothing above imports it

@@ -18,7 +18,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -198,9 +198,22 @@ def put(kind: str, key: str, arrays: dict[str, np.ndarray], meta: dict) -> None:
 
 
 def drop(kind: str, key: str) -> None:
-    """Removes an entry, if there is one, and what a killed writer left of one."""
-    remove(folder(kind, key))
-    remove(folder(kind, key).with_suffix(".tmp"))
+    """Removes an entry, if there is one, and what a killed writer left of one. It is gone at once:
+    nobody finds a part of it.
+    """
+    place = folder(kind, key)
+    temporary = place.with_suffix(".tmp")
+    remove(temporary)
+    with suppress(OSError):
+        os.rename(place, temporary)
+    remove(place)
+    remove(temporary)
+
+
+def touch(kind: str, key: str) -> None:
+    """Notes that an entry was used now: what was used longest ago goes first (kdcore.budget)."""
+    with suppress(OSError):  # gone, or of another user
+        os.utime(folder(kind, key))
 
 
 @contextmanager

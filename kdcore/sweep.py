@@ -6,7 +6,6 @@ submitit.AutoExecutor is a Slurm cluster. Workers and caller need nothing in com
 store: every job carries the caller's KDCORE_* settings and takes one thread.
 """
 
-import math
 import multiprocessing
 import os
 import sys
@@ -33,10 +32,11 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from kdcore import store
+from kdcore.budget import needing
 from kdcore.executors import chosen
 from kdcore.folders import path_of
 from kdcore.spec import Spec
-from kdcore.workers import local_pool, unable, workers
+from kdcore.workers import Processes, local_pool, unable, workers
 
 BEAT = 2.0  # seconds between two signs of life of a job
 # seconds without any, after which an outside executor whose jobs had begun counts as gone
@@ -44,6 +44,7 @@ SILENCE = 120.0
 SHUT = 10.0  # the same, where the executor says that it has been shut down
 # seconds for which jobs of which none has begun are waited for: clusters have queues
 NEVER = 86_400.0
+FLIGHT = 1000  # jobs in the hands of an outside executor
 SHOWN = 20  # runs that failed, in the text of a SweepError
 THIS = uuid.uuid4().hex  # with the process id: this process, among those of all machines
 
@@ -228,8 +229,166 @@ def upstream(specs) -> list[Spec]:
     return list(plan(specs)[1].values())
 
 
+class Ledger:
+    """What has become of the runs: `ready` to be trained, their teachers being stored; `done`, with
+    what was returned; `failed`, and why. Each entry costs what it changes, not what there is.
+    """
+
+    def __init__(self, runs, teachers, bar: tqdm, tidy: Callable):
+        self.runs, self.bar, self.tidy = runs, bar, tidy
+        self.ready, self.done, self.failed = deque(), {}, {}
+        self.left = {}  # how many of its teachers are not trained yet
+        self.students = {name: [] for name in runs}
+        for name in runs:
+            missing = [teacher for teacher in teachers[name] if teacher in runs]
+            self.left[name] = len(missing)
+            for teacher in missing:
+                self.students[teacher].append(name)
+            if not missing:
+                self.ready.append(name)
+        self.show()
+
+    def show(self) -> None:
+        ended = len(self.done) + len(self.failed)
+        self.bar.set_postfix_str(f"{ended} of {len(self.runs)} runs", refresh=False)
+
+    def ended(self, name: str) -> None:
+        self.show()
+        self.bar.update(cost(self.runs[name]))
+        self.tidy()
+
+    def finish(self, name: str, result) -> None:
+        self.done[name] = result
+        self.ended(name)
+        for student in self.students[name]:
+            self.left[student] -= 1
+            if not self.left[student] and student not in self.failed:
+                self.ready.append(student)
+
+    def fail(self, name: str, why: str) -> None:
+        """Of a run that failed, and of all its students, theirs, and so on."""
+        below = [(name, why)]
+        while below:
+            name, why = below.pop()
+            if name not in self.failed:
+                self.failed[name] = why
+                self.ended(name)
+                below += [(student, "its teacher failed") for student in self.students[name]]
+
+
+def cost(spec: Spec) -> int:
+    """Images that a training sees, for the progress bar."""
+    return spec.optim.epochs * (spec.data.n_train or 50_000)
+
+
+def settle(ledger: Ledger, name: str, job) -> None:
+    """Enters what a job that has ended returned. BrokenExecutor, as the job raises it."""
+    try:
+        result = job.result()
+    except BrokenExecutor:
+        raise
+    except (CancelledError, AsyncioCancelled) as error:
+        ledger.fail(
+            name,
+            f"the executor cancelled it ({type(error).__name__}): was it shut down? Make a new "
+            "executor and call again",
+        )
+    except Exception as error:  # of the executor: those of the run are caught where it runs
+        ledger.fail(name, f"{type(error).__name__}: {error}")
+    else:
+        if isinstance(result, Failure):
+            ledger.fail(name, result.why)
+        else:
+            ledger.finish(name, result)
+
+
+def not_taken(error: Exception) -> str:
+    """What to say where an executor does not take a job."""
+    return f"the executor does not take it ({type(error).__name__}: {error})"
+
+
+def in_processes(ledger: Ledger, pool: Processes, submit: Callable, limit: int) -> None:
+    """Trains with `limit` local processes, or as many as the system gives. A run whose process is
+    killed is tried once more when nothing else is running.
+    """
+    jobs, suspects, suspected = {}, deque(), set()
+
+    def start(name):
+        try:
+            jobs[name] = submit(name)
+        except OSError as error:
+            if not jobs:
+                ledger.fail(name, not_taken(error))
+            return not jobs
+        except Exception as error:
+            ledger.fail(name, not_taken(error))
+        return True
+
+    while ledger.ready or jobs or suspects:
+        while ledger.ready and len(jobs) < limit:
+            if not start(ledger.ready[0]):  # no further process: with those that there are
+                limit = len(jobs)
+                break
+            ledger.ready.popleft()
+        if suspects and not jobs:
+            start(suspects.popleft())
+        while not (finished := [name for name, job in jobs.items() if job.done()]) and jobs:
+            wait(jobs.values(), timeout=1, return_when=FIRST_COMPLETED)
+        for name in finished:
+            job = jobs.pop(name)
+            try:
+                settle(ledger, name, job)
+            except BrokenExecutor:
+                if name not in suspected:
+                    suspected.add(name)
+                    suspects.append(name)
+                else:
+                    ledger.fail(
+                        name,
+                        "its worker process ended twice without an answer, the second time with "
+                        f"nothing else running ({pool.how_it_ended(job)}): perhaps it needs more "
+                        "memory than there is; try a smaller batch_size, network or data set",
+                    )
+
+
+def by_executor(ledger: Ledger, executor, submit: Callable, limit: int) -> None:
+    """Trains where an outside executor does, with at most `limit` jobs in its hands: each of them
+    is asked again and again whether it is done.
+    """
+    jobs, watch = {}, Watch(executor)
+    while ledger.ready or jobs:
+        while ledger.ready and len(jobs) < limit:
+            name = ledger.ready.popleft()
+            with suppress(OSError):
+                sign(name).unlink(missing_ok=True)  # of a worker that was killed
+            try:
+                jobs[name] = submit(name)
+            except Exception as error:
+                ledger.fail(name, not_taken(error))
+        while not (finished := [name for name, job in jobs.items() if job.done()]) and jobs:
+            if gone := watch.gone(jobs):
+                for name in [*jobs, *ledger.ready]:
+                    ledger.fail(name, gone)
+                jobs = {}
+                ledger.ready.clear()
+        watch.silent = 0.0
+        for name in finished:
+            try:
+                settle(ledger, name, jobs.pop(name))
+            except BrokenExecutor as error:
+                ledger.fail(
+                    name,
+                    "the executor has lost a worker, which was killed, for its memory perhaps "
+                    f"({type(error).__name__}: {error}): make a new executor and call again",
+                )
+
+
 def sweep(
-    specs, executor=None, then: Callable[[Spec], object] | None = None, progress: bool = True
+    specs,
+    executor=None,
+    then: Callable[[Spec], object] | None = None,
+    progress: bool = True,
+    looks_at=(),
 ) -> list:
     """Trains the specs, teachers first; returns [then(spec) for spec in specs], or Nones.
 
@@ -239,139 +398,55 @@ def sweep(
     processes: as many as `workers()` says; a run whose process is killed is tried once more when
     nothing else is running. `executor`: anything with `submit`, else what KDCORE_EXECUTOR names
     (kdcore.executors), else local processes. An outside executor that is shut down, or whose
-    workers are gone, ends the sweep. A script (a notebook need not) calls it under
-    `if __name__ == "__main__":`, as multiprocessing asks.
+    workers are gone, ends the sweep. `looks_at`: further specs whose logits `then` asks for; as
+    long as the sweep runs, theirs and those of its own runs stay in the store (kdcore.budget). A
+    script (a notebook need not) calls it under `if __name__ == "__main__":`, as multiprocessing
+    asks.
     """
     # a process that is just importing a script without main guard
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit('call sweep or results.collect under `if __name__ == "__main__":`')
     executor = chosen() if executor is None else executor
-    wanted, runs, teachers = plan(specs)
+    wanted, found, teachers = plan(specs)
     asked = set(wanted)
     runs = {
         name: spec
-        for name, spec in runs.items()
+        for name, spec in found.items()
         if name in asked or not store.folder("runs", name).is_dir()
     }
-    if runs:
-        from kdcore.train import check_runs
+    if not runs:
+        return []
+    from kdcore.train import check_runs
 
-        # before the first training, not when a student's turn comes
-        check_runs(list(runs.values()))
-    # teachers that are not trained yet
-    left = {name: {t for t in teachers[name] if t in runs} for name in runs}
-    students = {name: [] for name in runs}
-    for name, missing in left.items():
-        for teacher in missing:
-            students[teacher].append(name)
-    ready, suspects, suspected = deque(name for name in runs if not left[name]), deque(), set()
-    jobs, done, failed = {}, {}, {}
-    cost = {name: s.optim.epochs * (s.data.n_train or 50_000) for name, s in runs.items()}
-    limit = workers() if executor is None else math.inf
+    check_runs(list(runs.values()))  # before the first training, not when a student's turn comes
     order = Order(settings(), (THIS, os.getpid()), signs=executor is not None)
-    watch = Watch(executor)
-
-    def fail(name, why):
-        failed[name] = why
-        bar.update(cost[name])
-        below = list(students[name])
-        while below:
-            if (student := below.pop()) not in failed:
-                failed[student] = "its teacher failed"
-                bar.update(cost[student])
-                below += students[student]
-
-    def start(name):
-        try:
-            if executor is not None:
-                with suppress(OSError):
-                    sign(name).unlink(missing_ok=True)  # of a worker that was killed
-            jobs[name] = pool.submit(work, runs[name], then if name in asked else None, order)
-        except Exception as error:
-            # no further process: with those that there are
-            if executor is None and isinstance(error, OSError) and jobs:
-                ready.appendleft(name)
-                return False
-            fail(name, f"the executor does not take it ({type(error).__name__}: {error})")
-        return True
-
+    train, limit = (in_processes, workers()) if executor is None else (by_executor, FLIGHT)
     with (
+        needing([*found, *plan(looks_at)[1]]) as tidy,
         nullcontext(executor) if executor is not None else local_pool() as pool,
         tqdm(
-            total=sum(cost.values()),
+            total=sum(map(cost, runs.values())),
             desc="training and measuring",
             unit="image",
             unit_scale=True,
-            disable=not progress or not runs,
+            disable=not progress,
         ) as bar,
     ):
-        if runs and (executor is None or isinstance(executor, ProcessPoolExecutor)):
+        if executor is None or isinstance(executor, ProcessPoolExecutor):
             if reason := unable(pool, then):
                 raise SweepError(f"Nothing was trained: {reason}")
-        while ready or jobs or suspects:
-            bar.set_postfix_str(f"{len(done) + len(failed)} of {len(cost)} runs")
-            while ready and len(jobs) < limit:
-                if not start(ready.popleft()):
-                    limit = len(jobs)
-            if suspects and not jobs:
-                start(suspects.popleft())
-            while not (finished := [name for name, job in jobs.items() if job.done()]) and jobs:
-                if executor is None:
-                    wait(jobs.values(), timeout=1, return_when=FIRST_COMPLETED)
-                elif gone := watch.gone(jobs):
-                    for name in list(jobs):
-                        del jobs[name]
-                        fail(name, gone)
-            watch.silent = 0.0
-            for name in finished:
-                job = jobs.pop(name)
-                try:
-                    result = job.result()
-                except BrokenExecutor as error:
-                    if executor is not None:
-                        fail(
-                            name,
-                            "the executor has lost a worker, which was killed, for its memory "
-                            f"perhaps ({type(error).__name__}: {error}): "
-                            f"make a new executor and call again",
-                        )
-                    elif name not in suspected:
-                        suspected.add(name)
-                        suspects.append(name)
-                    else:
-                        fail(
-                            name,
-                            "its worker process ended twice without an answer, the second time "
-                            "with nothing else running "
-                            f"({pool.how_it_ended(job)}): perhaps it needs more memory than there "
-                            "is; try a smaller batch_size, network or data set",
-                        )
-                except (CancelledError, AsyncioCancelled) as error:
-                    fail(
-                        name,
-                        f"the executor cancelled it ({type(error).__name__}): was it shut down? "
-                        "Make a new executor and call again",
-                    )
-                # of the executor: those of the run are caught where it runs
-                except Exception as error:
-                    fail(name, f"{type(error).__name__}: {error}")
-                else:
-                    if isinstance(result, Failure):
-                        fail(name, result.why)
-                        continue
-                    done[name] = result
-                    bar.update(cost[name])
-                    for student in students[name]:
-                        left[student].discard(name)
-                        if not left[student] and student not in failed:
-                            ready.append(student)
-        bar.set_postfix_str(f"{len(done) + len(failed)} of {len(cost)} runs")
-    if failed:
+
+        def submit(name):
+            return pool.submit(work, runs[name], then if name in asked else None, order)
+
+        ledger = Ledger(runs, teachers, bar, tidy)
+        train(ledger, pool, submit, limit)
+    if ledger.failed:
         raise SweepError(
-            f"{len(failed)} of {len(cost)} runs failed; the others are stored and will not be "
-            "trained again.\n" + listed(runs, failed)
+            f"{len(ledger.failed)} of {len(runs)} runs failed; the others are stored and will not "
+            "be trained again.\n" + listed(runs, ledger.failed)
         )
-    return [done[name] for name in wanted]
+    return [ledger.done[name] for name in wanted]
 
 
 def listed(runs: dict[str, Spec], failed: dict[str, str]) -> str:

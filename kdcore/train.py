@@ -628,7 +628,9 @@ def logits(spec: Spec, inputs: Inputs) -> np.ndarray:
 
     made = []
     try:
-        return store.once("logits", key, make).arrays["logits"]
+        values = store.once("logits", key, make).arrays["logits"]
+        store.touch("logits", key)
+        return values
     except store.StoreError as error:
         if not made:
             raise

@@ -203,16 +203,48 @@ def execute(name, parameters):
     )
 
 
-def main(arguments=None):
-    known = sorted(f.stem for f in (ROOT / "notebooks").glob("*.ipynb"))
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
-    parser.add_argument("name", help="chapter: " + ", ".join(known))
+def known():
+    """The names of all chapters."""
+    return sorted(f.stem for f in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def command(description):
+    """A command line that names a chapter and its parameters."""
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser.add_argument("name", help="chapter: " + ", ".join(known()))
     parser.add_argument("--preset", default="quick", help="quick (default) or a folder of presets/")
     parser.add_argument(
         "--words",
         default="",
         help="papermill's options as one text, in which quotes are those of the shell",
     )
+    return parser
+
+
+def asked(options, others):
+    """(chapter, parameters) of such a command line; `others` are papermill's own options. Ends in
+    one sentence where they cannot be read.
+    """
+    name = Path(options.name).stem
+    if name not in known():
+        sys.exit(
+            f"There is no chapter {options.name or 'without a name: give NAME=...'}. Chapters: "
+            f"{', '.join(known())}."
+        )
+    try:
+        others += shlex.split(options.words)
+    except ValueError as error:
+        sys.exit(f"{options.words} cannot be taken apart: {error}.")
+    parameters = parameters_of(name, [*preset_options(name, options.preset), *others])
+    try:
+        path_of("KDCORE_STORE")  # relative folders begin here, not where the notebook lies
+    except ValueError as error:
+        sys.exit(str(error))
+    return name, parameters
+
+
+def main(arguments=None):
+    parser = command(__doc__.split("\n\n")[0])
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--output", type=Path, help="default: book/chapters/NAME.ipynb")
     where.add_argument(
@@ -220,24 +252,10 @@ def main(arguments=None):
         action="store_true",
         help="refresh the outputs in notebooks/, with the defaults",
     )
-    options, others = parser.parse_known_args(arguments)  # the others are papermill's
-    name = Path(options.name).stem
-    if name not in known:
-        sys.exit(
-            f"There is no chapter {options.name or 'without a name: give NAME=...'}. Chapters: "
-            f"{', '.join(known)}."
-        )
-    try:
-        others += shlex.split(options.words)
-    except ValueError as error:
-        sys.exit(f"{options.words} cannot be taken apart: {error}.")
-    parameters = parameters_of(name, [*preset_options(name, options.preset), *others])
+    options, others = parser.parse_known_args(arguments)
+    name, parameters = asked(options, others)
     if options.in_place and parameters:
         sys.exit("--in-place keeps the outputs of the defaults: no preset, no parameters.")
-    try:
-        path_of("KDCORE_STORE")  # relative folders begin here, not where the notebook lies
-    except ValueError as error:
-        sys.exit(str(error))
     source = ROOT / "notebooks" / f"{name}.ipynb"
     output = (
         source

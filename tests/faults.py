@@ -312,7 +312,7 @@ def published(folder: Path) -> tuple[dict[str, dict], int]:
     """The rows of a folder without their checksums, and how many lines are damaged."""
     with environment(KDCORE_RESULTS=folder), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        results.read_committed.cache_clear()
+        results._read.clear()
         return {
             k: {n: v for n, v in r.items() if n != "sha256"}
             for k, r in results.committed(accuracy).items()

@@ -401,3 +401,72 @@ def test_published_rows_of_the_trials_are_found_by_their_keys(monkeypatch):
     ]
     rows = results.stored(outputs.model, specs, weak=views["w"], strong=views["s"], draws=p.draws)
     assert len(rows) == 160 and rows["accuracy test clean"].between(0.7, 0.9).all()
+
+
+# ------------------------------------------------------------------- many rows, added one by one
+
+
+def test_new_rows_are_written_behind_those_that_are_there_which_are_not_read_again(
+    monkeypatch, tmp_path
+):
+    path = published(monkeypatch, tmp_path, [row(0)])
+    before, number = path.read_bytes(), path.stat().st_ino
+    monkeypatch.setattr(results, "intact", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(store, "replace", lambda *a: pytest.fail("written anew"))
+    published(monkeypatch, tmp_path, [row(1)])
+    published(monkeypatch, tmp_path, [row(0), row(1), row(2)])
+    assert path.read_bytes() == before + line(row(1)) + line(row(2))
+    assert path.stat().st_ino == number
+    assert set(results.committed(seeds)) == {row(k)["key"] for k in range(3)}
+
+
+def test_a_file_of_another_user_is_replaced_and_only_where_something_is_new(monkeypatch, tmp_path):
+    path = published(monkeypatch, tmp_path, [row(0)])
+    number = path.stat().st_ino
+    monkeypatch.setattr(results, "may_append", lambda path: False)
+    published(monkeypatch, tmp_path, [row(0)])
+    assert path.stat().st_ino == number
+    published(monkeypatch, tmp_path, [row(1)])
+    assert path.stat().st_ino != number and path.read_bytes() == line(row(0)) + line(row(1))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_the_beginning_of_a_row_that_a_killed_publisher_left_is_cut_off(
+    monkeypatch, tmp_path, share, recwarn
+):
+    path = published(monkeypatch, tmp_path, [row(0), row(1)])
+    begun = line(row(2))[: int(share * len(line(row(2))))]
+    path.write_bytes(path.read_bytes() + begun)
+    published(monkeypatch, tmp_path, [row(2)])
+    assert path.read_bytes() == line(row(0)) + line(row(1)) + line(row(2)) and not recwarn
+
+
+def test_a_last_row_without_the_end_of_its_line_is_kept(monkeypatch, tmp_path, recwarn):
+    path = published(monkeypatch, tmp_path, [row(0), row(1)])
+    path.write_bytes(path.read_bytes()[:-1])
+    assert set(results.committed(seeds)) == {row(0)["key"], row(1)["key"]}
+    published(monkeypatch, tmp_path, [row(2)])
+    assert path.read_bytes() == line(row(0)) + line(row(1)) + line(row(2)) and not recwarn
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(monkeypatch, tmp_path):
+    path = published(monkeypatch, tmp_path, [row(0)])
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setenv("KDCORE_PUBLISH", str(tmp_path))
+    with pytest.raises(store.StoreError, match="cannot be written"):
+        results.publish_rows(seeds, [row(1)])
+    assert path.read_bytes() == before
+
+
+def test_rows_of_the_store_are_found_without_comparing_specs(monkeypatch):
+    """Linear in the rows: no spec is compared with another."""
+    monkeypatch.setattr(type(SPECS[0]), "__eq__", lambda *_: pytest.fail("compared"))
+    monkeypatch.setattr(type(SPECS[0]), "__hash__", lambda _: pytest.fail("compared"))
+    known = {results.row_key(seeds, s, {}): row(k) for k, s in enumerate(SPECS)}
+    monkeypatch.setattr(store, "get", lambda kind, key: store.Entry({}, known[key]))
+    assert list(results.collect(seeds, SPECS * 2)["seed"]) == [0.0, 1.0, 2.0] * 2

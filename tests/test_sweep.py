@@ -377,6 +377,16 @@ def test_an_executor_that_is_gone_ends_the_sweep_with_a_sentence(monkeypatch, en
     assert says in str(error.value)
 
 
+def test_an_executor_that_is_gone_gets_no_further_jobs(monkeypatch):
+    for name, seconds in (("FLIGHT", 10), ("BEAT", 0.05), ("SILENCE", 0.2), ("SHUT", 0.2)):
+        monkeypatch.setattr(sw, name, seconds)
+    executor, runs, given = Stub(_shutdown=True), [spec(seed=i) for i in range(40)], []
+    monkeypatch.setattr(executor, "end", given.append)
+    with pytest.raises(SweepError, match="40 of 40 runs failed"):
+        sweep(runs, executor, progress=False)
+    assert len(given) == 10
+
+
 def test_an_executor_that_takes_no_more_jobs_ends_the_sweep_with_a_sentence():
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
@@ -594,6 +604,36 @@ def test_a_sweep_hashes_every_run_once_and_compares_none(monkeypatch):
         generation = (spec(seed=1, teachers=generation), spec(seed=2, teachers=generation))
     hashed.clear()
     assert len(upstream(generation)) == len(hashed) == 26
+
+
+class OneAtATime:
+    """One more job has ended each time that all have been asked: the youngest."""
+
+    def __init__(self):
+        self.left, self.asked = [], 0
+
+    def submit(self, function, *arguments):
+        self.left.append(Asked(self))
+        return self.left[-1]
+
+
+class Asked:
+    def __init__(self, executor):
+        self.executor = executor
+
+    def done(self):
+        self.executor.asked += 1
+        return self is self.executor.left[-1]
+
+    def result(self):
+        self.executor.left.remove(self)
+
+
+def test_an_outside_executor_is_asked_about_a_bounded_number_of_jobs_at_a_time(monkeypatch):
+    monkeypatch.setattr(sw, "FLIGHT", 10)
+    executor, runs = OneAtATime(), [spec(seed=i) for i in range(200)]
+    sweep(runs, executor, progress=False)
+    assert executor.asked <= 10 * len(runs) and executor.left == []
 
 
 # ----------------------------------------------------------------------- faults, a few of each kind

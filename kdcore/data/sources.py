@@ -59,6 +59,8 @@ class Source(NamedTuple):
     text: bool = False  # examples are word numbers
     mixed: bool = False  # the test examples are put into one order that mixes the classes
     sha256: dict[str, str] | None = None  # of the images and labels, see `genuine`
+    # of every example, for those who plan without the data; None: they differ, or are always here
+    shape: tuple[int, ...] | None = None
 
 
 # ------------------------------------------------------------------ inside the package, or composed
@@ -295,6 +297,7 @@ SOURCES = {
             for kind in ("images-idx3", "labels-idx1")
         ),
         scale=GREY,
+        shape=(1, 28, 28),
         fetched=True,
         sha256={
             "train": "1f243a60b4b748a44c48b9a6f6907be2a08bee3e4e226f0e86fbde8e147b745a",
@@ -309,6 +312,7 @@ SOURCES = {
             for file in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
         ),
         scale=CIFAR,
+        shape=(3, 32, 32),
         fetched=True,
     ),
     "cifar100": Source(
@@ -317,6 +321,7 @@ SOURCES = {
         files=tuple(f"cifar-100-python/{file}" for file in ("train", "test", "meta")),
         instead=("cifar100/train", "cifar100/test"),
         scale=CIFAR,
+        shape=(3, 32, 32),
         fetched=True,
         mixed=True,
         sha256={
@@ -349,6 +354,7 @@ SOURCES = {
         read=_texts,
         counts=(120_000, 7_600, 4),
         files=("ag_news/train.csv", "ag_news/test.csv"),
+        shape=(text.LENGTH["ag_news"],),
         text=True,
         mixed=True,
     ),
@@ -356,6 +362,7 @@ SOURCES = {
         read=_texts,
         counts=(25_000, 25_000, 2),
         files=("imdb/train.csv", "imdb/test.csv"),
+        shape=(text.LENGTH["imdb"],),
         text=True,
         mixed=True,
     ),
@@ -363,6 +370,22 @@ SOURCES = {
 
 
 # -------------------------------------------------------------------------- any of them, as a whole
+
+
+def stand_in(name: str):
+    """What `complete` would give of a data set that is not here: random arrays of its published
+    size, for those who plan.
+    """
+    row, random = SOURCES[name], np.random.default_rng(0)
+    *counts, classes = row.counts
+    arrays = []
+    for count in counts:
+        if row.text:
+            x = random.integers(1, text.MOST_WORDS, (count, *row.shape), dtype=np.int32)
+        else:
+            x = random.integers(0, 256, (count, *row.shape), dtype=np.uint8)
+        arrays += [x, np.arange(count, dtype=np.int64) % classes]
+    return arrays, tuple(f"class {c}" for c in range(classes)), row.scale
 
 
 def complete(name: str, root: str, size: int | None, digest: str):

@@ -16,6 +16,7 @@ which makes every published row be measured again.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,12 +27,34 @@ EVALUATION_SEED = 2_000_000_000  # views used for measuring are drawn apart from
 MEASUREMENTS = {}  # name -> function: what a name means in a row's key
 
 
-def measurement(version: int, needs: Callable[[Spec], Sequence[Spec]] = lambda spec: ()):
+class Passes(NamedTuple):
+    """What a measurement does with networks, for those who plan (kdcore.costs): it asks each of
+    `models` for its logits on these draws of these views, (split, view, draws), shows it so many
+    images beside, and trains each of `again` once more.
+    """
+
+    models: tuple[Spec, ...]
+    views: tuple[tuple[str, View, int], ...] = ()
+    images: int = 0
+    again: tuple[Spec, ...] = ()
+
+
+def on_clean(spec: Spec, *models: Spec, splits: Sequence[str] = ("train", "test")) -> Passes:
+    """The logits of the spec, or of these models, on clean images."""
+    return Passes(models or (spec,), tuple((split, clean(spec), 1) for split in splits))
+
+
+def measurement(
+    version: int,
+    needs: Callable[[Spec], Sequence[Spec]] = lambda spec: (),
+    passes: Callable[..., Passes] = lambda spec, **arguments: on_clean(spec),
+):
     """Makes a function `f(spec, **arguments) -> {name: number, text, None or a list of these}` one
     that kdcore.results.collect can ask for.
 
     Its rows are kept under its name, this version, the spec and the arguments. `needs` names
     further runs that it looks at beside the spec and its teachers; they are trained before it.
+    `passes`, of the same arguments, says what it costs, about: numbers do not depend on it.
     TypeError where another module has a measurement of this name: their rows could not be told
     apart.
     """
@@ -44,7 +67,7 @@ def measurement(version: int, needs: Callable[[Spec], Sequence[Spec]] = lambda s
                 f"{function.__module__}: give one of them another name"
             )
         MEASUREMENTS[function.__name__] = function
-        function.version, function.needs = version, needs
+        function.version, function.needs, function.passes = version, needs, passes
         return function
 
     return named
@@ -65,9 +88,9 @@ def base(spec: Spec) -> View:
     return View(name=recipe(spec)[1], strength=0.0)
 
 
-def recorded(spec: Spec, data: Data, split: str, view: View, draws: int) -> np.ndarray:
-    """Logits (draws * n, classes) on the fixed draws of a view; a clean view has one draw."""
-    at = Inputs(
+def fixed(spec: Spec, data: Data, split: str, view: View, draws: int) -> Inputs:
+    """The fixed draws of a view that a model is measured on; a clean view has one draw."""
+    return Inputs(
         data=data,
         split=split,
         view=view,
@@ -75,7 +98,11 @@ def recorded(spec: Spec, data: Data, split: str, view: View, draws: int) -> np.n
         first=0,
         count=1 if view == clean(spec) else draws,
     )
-    z = logits(spec, at)
+
+
+def recorded(spec: Spec, data: Data, split: str, view: View, draws: int) -> np.ndarray:
+    """Logits (draws * n, classes) on the fixed draws of a view."""
+    z = logits(spec, fixed(spec, data, split, view, draws))
     return z.reshape(-1, z.shape[-1])
 
 

@@ -5,7 +5,7 @@ import torch
 
 from kdcore.data import load, photographs
 from kdcore.data.views import batch_view, normalise
-from kdcore.measure import EVALUATION_SEED, clean, measurement
+from kdcore.measure import EVALUATION_SEED, Passes, clean, measurement
 from kdcore.metrics import saliency as att
 from kdcore.spec import Spec, View
 from kdcore.train import device, frozen, network
@@ -70,7 +70,14 @@ def enough(classes: np.ndarray, models: int) -> bool:
     return np.unique(classes, return_counts=True)[1].min() >= max(models - 1, 2)
 
 
-@measurement(version=2)
+def seen_in(views: int):
+    """What a student and its teachers are shown: so many test images in so many views."""
+    return lambda spec, images, **_: Passes(
+        (spec, *spec.teachers), images=views * (images if isinstance(images, int) else len(images))
+    )
+
+
+@measurement(version=2, passes=seen_in(3))
 def attention(
     spec: Spec, weak: View, strong: View, images: int, threshold: float
 ) -> dict[str, float]:
@@ -134,7 +141,7 @@ def attention(
     return {k: float(f"{v.double().mean():.5g}") for k, v in row.items()}
 
 
-@measurement(version=3)
+@measurement(version=3, passes=seen_in(1))
 def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
     """The class-summed map follows s, the sum of the head's rows, which training does not touch:
     how far s and the head moved from their initial values (relative, Frobenius norm), and what
@@ -174,7 +181,7 @@ def row_sum(spec: Spec, images: int, threshold: float) -> dict[str, float]:
     }
 
 
-@measurement(version=1)
+@measurement(version=1, passes=seen_in(1))
 def gallery(spec: Spec, images: list[int]) -> dict[str, list]:
     """Rescaled maps of chosen clean test images by each teacher and the student: "<kind> <model>",
     (images, h, w) as lists of three digits.
@@ -189,7 +196,9 @@ def gallery(spec: Spec, images: list[int]) -> dict[str, list]:
     }
 
 
-@measurement(version=1)
+@measurement(
+    version=1, passes=lambda spec: Passes((spec, *spec.teachers), images=len(photographs.NAMES))
+)
 def portraits(spec: Spec) -> dict[str, list]:
     """What a student (S) and its teachers (T1, T2, ...), CNNs, make of the photographs of
     kdcore.data.photographs:

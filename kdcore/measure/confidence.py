@@ -12,7 +12,7 @@ import numpy as np
 from kdcore import metrics
 from kdcore.data import load
 from kdcore.design import rerun, third
-from kdcore.measure import clean, measurement, recorded
+from kdcore.measure import clean, measurement, on_clean, recorded
 from kdcore.metrics.tilt import instrument_slope, log_odds, slope, tilt
 from kdcore.spec import Spec
 
@@ -86,7 +86,11 @@ def models_of(spec: Spec) -> dict[str, Spec]:
     }
 
 
-@measurement(version=1, needs=lambda spec: (rerun(spec), third(spec)))
+@measurement(
+    version=1,
+    needs=lambda spec: (rerun(spec), third(spec)),
+    passes=lambda spec: on_clean(spec, *models_of(spec).values()),
+)
 def confidence(spec: Spec) -> dict[str, float]:
     """A student and its rerun against the teacher, "<statistic> <split> <student or rerun>" with
     the statistics of `versus`, splits train and test.
@@ -101,7 +105,9 @@ def confidence(spec: Spec) -> dict[str, float]:
     return compared(spec, models_of(spec))
 
 
-@measurement(version=1)
+@measurement(
+    version=1, passes=lambda spec, rerun, third: on_clean(spec, spec, *spec.teachers, rerun, third)
+)
 def confidence_with(spec: Spec, rerun: Spec, third: Spec) -> dict[str, float]:
     """As `confidence`, with a given network trained on labels alone as the rerun and a given model
     like the teacher as the third one: where a grid of runs has them already.
@@ -169,7 +175,11 @@ def means(x, y, groups: int = 20) -> list[list[float]]:
     return [[round(float(v[part].mean()), 3) for part in parts] for v in (x, y)]
 
 
-@measurement(version=1, needs=lambda spec: (rerun(spec),))
+@measurement(
+    version=1,
+    needs=lambda spec: (rerun(spec),),
+    passes=lambda spec, **_: on_clean(spec, spec, *spec.teachers, rerun(spec)),
+)
 def density(spec: Spec, bins: int, low: float, high: float) -> dict[str, list]:
     """The logit-logit plot of a student and of its rerun on the teacher's class: "<split> <student
     or rerun>" as `counts`, "mean ..." as `means`, "line ..." [slope, intercept] of least squares,

@@ -6,12 +6,30 @@ import torch
 from kdcore import metrics
 from kdcore.data import load
 from kdcore.data.views import batch_view, normalise
-from kdcore.measure import EVALUATION_SEED, base, clean, measurement, of_teachers, recipe, recorded
+from kdcore.measure import (
+    EVALUATION_SEED,
+    Passes,
+    base,
+    clean,
+    measurement,
+    of_teachers,
+    on_clean,
+    recipe,
+    recorded,
+)
 from kdcore.spec import Spec, View
 from kdcore.train import device, fit, forward, network, train
 
 
-@measurement(version=1)
+def of_model(spec: Spec, weak: View, strong: View, draws: int) -> Passes:
+    """What `model` asks for."""
+    seen = [clean(spec), weak, strong]
+    looks = [("train", view, draws) for view in seen]
+    looks += [("test", view, 1) for view in (*seen, base(spec))]
+    return Passes((spec, *spec.teachers), tuple(looks))
+
+
+@measurement(version=1, passes=of_model)
 def model(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, float]:
     """One model by itself, and against its teachers' mean logits where it has teachers.
 
@@ -87,7 +105,12 @@ def against(
     return row
 
 
-@measurement(version=1)
+@measurement(
+    version=1,
+    passes=lambda spec, weak, strong, draws: Passes(
+        (spec, *spec.teachers), (("train", weak, draws), ("train", strong, draws))
+    ),
+)
 def by_teacher(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, float]:
     """Each teacher by itself, and the teachers' mean, on what they saw in training, against the
     student on its views of the training images.
@@ -114,7 +137,7 @@ def by_teacher(spec: Spec, weak: View, strong: View, draws: int) -> dict[str, fl
     return {k: float(v) for k, v in row.items()}
 
 
-@measurement(version=1)
+@measurement(version=1, passes=lambda spec, **_: on_clean(spec, splits=["test"]))
 def recall(spec: Spec) -> dict[str, float]:
     """Share of each class's clean test images that are classified correctly: "recall <class
     number>".
@@ -124,7 +147,7 @@ def recall(spec: Spec) -> dict[str, float]:
     return {f"recall {c}": float(right[data.test_y == c].mean()) for c in range(len(data.classes))}
 
 
-@measurement(version=1)
+@measurement(version=1, passes=lambda spec, **_: on_clean(spec, splits=["test"]))
 def reliability(spec: Spec, bins: int) -> dict[str, float]:
     """The reliability diagram on clean test images: "count b", "confidence b", "accuracy b" in bins
     b = 0 ... of confidence.
@@ -138,16 +161,25 @@ def reliability(spec: Spec, bins: int) -> dict[str, float]:
     }
 
 
-@measurement(version=1)
+def dosed(spec: Spec, strengths: list[float]) -> dict[str, View]:
+    """The views of `doses` by their names."""
+    _, _, weak, strong = recipe(spec)
+    views = {"clean": clean(spec), "base": base(spec), "weak": View(name=weak, strength=0.0)}
+    return views | {f"strong {s:g}": View(name=strong, strength=s) for s in strengths}
+
+
+@measurement(
+    version=1,
+    passes=lambda spec, strengths, draws: Passes(
+        (spec,), tuple(("test", view, draws) for view in dosed(spec, strengths).values())
+    ),
+)
 def doses(spec: Spec, strengths: list[float], draws: int) -> dict[str, float]:
     """Accuracy on test images, clean and under each view: numerators and denominators of every
     variant of Affinity; mean of `draws` draws.
     """
-    _, _, weak, strong = recipe(spec)
-    views = {"clean": clean(spec), "base": base(spec), "weak": View(name=weak, strength=0.0)}
-    views |= {f"strong {s:g}": View(name=strong, strength=s) for s in strengths}
     y, row = load(spec.data).test_y, {}
-    for name, view in views.items():
+    for name, view in dosed(spec, strengths).items():
         z = recorded(spec, spec.data, "test", view, draws)
         row[f"accuracy test {name}"] = float(
             metrics.correct(z, np.tile(y, len(z) // len(y))).mean()
@@ -155,7 +187,7 @@ def doses(spec: Spec, strengths: list[float], draws: int) -> dict[str, float]:
     return row
 
 
-@measurement(version=1)
+@measurement(version=1, passes=lambda spec, **_: on_clean(spec, splits=["test"]))
 def example_logits(spec: Spec, images: list[int]) -> dict[str, list]:
     """A model's logits on chosen clean test images, and the labels: "logits" (images, classes),
     "labels" (images,).
@@ -167,7 +199,7 @@ def example_logits(spec: Spec, images: list[int]) -> dict[str, list]:
     }
 
 
-@measurement(version=1)
+@measurement(version=1, passes=lambda spec, view: Passes((spec,), (("train", view, 1),)))
 def spread(spec: Spec, view: View) -> dict[str, float]:
     """A teacher's logits on all training images in a view: quantiles of their standard deviation
     over classes (unbiased), and the mean entropy of its probabilities, nats.
@@ -182,7 +214,12 @@ def spread(spec: Spec, view: View) -> dict[str, float]:
     }
 
 
-@measurement(version=1)
+@measurement(
+    version=1,
+    passes=lambda spec, weak, strong: Passes(
+        (spec,), (("train", weak, 1), ("train", strong, 1)), images=2 * len(load(spec.data).train_y)
+    ),
+)
 def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
     """A teacher left in training mode: BatchNorm on the statistics of each batch of 128, against
     the same teacher in eval mode.
@@ -210,7 +247,12 @@ def batch_statistics(spec: Spec, weak: View, strong: View) -> dict[str, float]:
     return {k: float(v) for k, v in row.items()}
 
 
-@measurement(version=1)
+@measurement(
+    version=1,
+    passes=lambda spec, images: Passes(
+        (spec,), images=images * (spec.optim.epochs - spec.optim.epochs // 2), again=(spec,)
+    ),
+)
 def best_epoch(spec: Spec, images: int) -> dict[str, float]:
     """What choosing the epoch on test images is worth: the run is trained again and tested after
     every epoch of its second half.

@@ -13,7 +13,7 @@ from kdcore import store
 from kdcore.data import load
 from kdcore.data.views import epoch_view, normalise
 from kdcore.design import APART, teacher_continued
-from kdcore.measure import measurement
+from kdcore.measure import Passes, measurement
 from kdcore.metrics import eigen
 from kdcore.spec import Spec
 from kdcore.train import device, fit, network, train
@@ -129,7 +129,13 @@ def controls(spec: Spec) -> dict[str, Spec]:
     }
 
 
-@measurement(version=1)
+def followed(spec: Spec, continued: int, control: bool = False, **_) -> Passes:
+    """The runs whose paths are recorded, each in a training of its own."""
+    others = controls(spec).values() if control else ()
+    return Passes((spec,), again=(teacher_continued(spec, continued), spec, *others))
+
+
+@measurement(version=1, passes=followed)
 def trajectories(spec: Spec, every: int, control: bool, continued: int) -> dict[str, float]:
     """A student against one-hot training, layer by layer, over the pairs of directions of
     `eigen.compare`: "<quantity> <run> <layer>".
@@ -193,7 +199,7 @@ def trajectories(spec: Spec, every: int, control: bool, continued: int) -> dict[
     return {k: v if isinstance(v, int) else float(f"{v:.6g}") for k, v in row.items()}
 
 
-@measurement(version=1)
+@measurement(version=1, passes=followed)
 def paths(spec: Spec, every: int, continued: int) -> dict[str, list]:
     """What `trajectories` compares in the first two layers, for plotting: "one-hot layer 1" and
     "student layer 1" (points, k), thinned to SHOWN records that become rarer in proportion to the

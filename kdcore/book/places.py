@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 from kdcore import data
 from kdcore.book import settings
 from kdcore.book.parameters import DatasetName, ImageDataset, ModelName
-from kdcore.spec import Temperature, reads_text
+from kdcore.spec import Epochs, Temperature, reads_text
 
 Share = Annotated[float, Field(ge=0, le=0.9)]
 Point = Annotated[float, Field(gt=0, lt=1)]
 Weight = Annotated[float, Field(gt=0, le=1)]
-Length = Annotated[int, Field(ge=1)]
+Length = Epochs  # steps of full batches are epochs, too
 
 
 class Place(NamedTuple):

@@ -71,7 +71,9 @@ def test_a_card_has_question_answer_number_picture_and_reading_time():
         assert card.select_one(".finding")
         assert card.select_one("img")["alt"].strip()
         number = card.select_one(".kd-card-number")
-        assert re.search(r"\[.+\]; control, .+: .+ · \d+ min$", number.get_text().strip())
+        assert re.search(
+            r"\[.+\]; after the control \(.+\) .+ · \d+ min$", number.get_text().strip()
+        )
 
 
 # --------------------------------------------------------------------------- around a page's text

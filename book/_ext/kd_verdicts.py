@@ -192,7 +192,7 @@ class Answer(SphinxDirective):
             name, control = weakest(line)
             known = next(c for c in claims.load() if c.id == claim)
             at = claims.say(known, claims.interval(control)).partition(" [")[0]
-            said += f"; control, {name}: {at}"
+            said += f"; after the control ({name}) {at}"
         last += self.parse_inline(said)[0]
         last += Minutes(chapter=chapter)
         card += last

@@ -50,25 +50,54 @@ def check_chapters(folder: Path) -> list[str]:
     return faults
 
 
-def read_pages(book: Path) -> dict[Path, BeautifulSoup]:
-    pages = [
-        p
-        for p in sorted(book.rglob("*.html"))
-        if not {"_static", "_sources"} & set(p.relative_to(book).parts)
-    ]
-    return {page: BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser") for page in pages}
+def facts_of(text: str) -> dict:
+    """What the checks below ask a page: its ids, addresses, images [src, alt] and those of its
+    content, whether it has formulas, and what it keeps open.
+    """
+    soup = BeautifulSoup(text, "html.parser")
+    linked = soup.find_all(["a", "link", "script", "img", "source", "iframe"])
+    addresses = [node.get("href") or node.get("src") or "" for node in linked]
+    images = {
+        what: [[image.get("src", ""), image.get("alt", "").strip()] for image in soup.select(what)]
+        for what in ("img", "article img, main img")
+    }
+    return {
+        "ids": [node["id"] for node in soup.find_all(id=True)],
+        "addresses": list(dict.fromkeys(addresses)),
+        "images": images["img"],
+        "described": images["article img, main img"],
+        "formulas": soup.find(class_="math") is not None,
+        "open": open_parts(soup) if soup.find("article") else {},
+    }
 
 
-def check_references(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+def read_pages(book: Path) -> dict[Path, dict]:
+    """{page: its facts}. A page that was read before, byte for byte and by this code, is not read
+    again.
+    """
+    memory = book.parent / f"{book.name}.read.json"
+    known = json.loads(memory.read_text()) if memory.is_file() else {}
+    code, pages, facts = Path(__file__).read_bytes(), {}, {}
+    for page in sorted(book.rglob("*.html")):
+        if {"_static", "_sources"} & set(page.relative_to(book).parts):
+            continue
+        content = page.read_bytes()
+        digest = hashlib.sha256(code + content).hexdigest()
+        facts[digest] = known.get(digest) or facts_of(content.decode("utf-8"))
+        pages[page] = facts[digest]
+    memory.write_text(json.dumps(facts))
+    return pages
+
+
+def check_references(book: Path, pages: dict[Path, dict]) -> list[str]:
     """Every href and src that stays inside the book must name a file, and an id in it where there
     is a #.
     """
-    ids = {page: {node["id"] for node in soup.find_all(id=True)} for page, soup in pages.items()}
+    ids = {page: set(facts["ids"]) for page, facts in pages.items()}
     faults = []
-    for page, soup in pages.items():
-        for node in soup.find_all(["a", "link", "script", "img", "source", "iframe"]):
-            address = node.get("href") or node.get("src")
-            parts = urlsplit(address or "")
+    for page, facts in pages.items():
+        for address in facts["addresses"]:
+            parts = urlsplit(address)
             if not address or parts.scheme or parts.netloc:
                 continue
             target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
@@ -190,30 +219,27 @@ def check_self_contained(book: Path) -> list[str]:
     return faults
 
 
-def check_alternatives(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+def check_alternatives(book: Path, pages: dict[Path, dict]) -> list[str]:
     """Every image of the content needs an alt text; Sphinx fills a missing one with the file's
     address.
     """
-    faults = []
-    for page, soup in pages.items():
-        for image in soup.select("article img, main img"):
-            alt, src = image.get("alt", "").strip(), image.get("src", "")
-            if not alt or alt == src or Path(alt).suffix in (".svg", ".png", ".jpeg", ".jpg"):
-                faults.append(f"{page.relative_to(book)}: image {src[:60]} has no text alternative")
-    return faults
+    return [
+        f"{page.relative_to(book)}: image {src[:60]} has no text alternative"
+        for page, facts in pages.items()
+        for src, alt in facts["described"]
+        if not alt or alt == src or Path(alt).suffix in (".svg", ".png", ".jpeg", ".jpg")
+    ]
 
 
-def weights(pages: dict[Path, BeautifulSoup]) -> dict[Path, int]:
+def weights(pages: dict[Path, dict]) -> dict[Path, int]:
     """Bytes of each page with its own images; scripts and styles, which all pages share, are not
     counted.
     """
     own = {
         page: {
-            (page.parent / unquote(image["src"])).resolve()
-            for image in soup.select("img[src]")
-            if ":" not in image["src"]
+            (page.parent / unquote(src)).resolve() for src, _ in facts["images"] if ":" not in src
         }
-        for page, soup in pages.items()
+        for page, facts in pages.items()
     }
     return {
         page: page.stat().st_size + sum(image.stat().st_size for image in images if image.is_file())
@@ -221,7 +247,7 @@ def weights(pages: dict[Path, BeautifulSoup]) -> dict[Path, int]:
     }
 
 
-def check_weights(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+def check_weights(book: Path, pages: dict[Path, dict]) -> list[str]:
     """States the weights; a page above `HEAVIEST` is a fault."""
     bytes_of = weights(pages)
     heaviest = max(bytes_of, key=bytes_of.get)
@@ -274,19 +300,19 @@ def open_parts(soup: BeautifulSoup) -> dict[str, float]:
     }
 
 
-def check_open(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+def check_open(book: Path, pages: dict[Path, dict]) -> list[str]:
     """A chapter that keeps more open than `OPEN` allows."""
     return [
         f"{page.relative_to(book)}: {found:.4g} {what}{' in 1,000 words' * (what == 'intervals')} "
         f"open, at most {OPEN[what]} are; fold some"
-        for page, soup in pages.items()
+        for page, facts in pages.items()
         if page.parent.name == "chapters"
-        for what, found in open_parts(soup).items()
+        for what, found in facts["open"].items()
         if found > OPEN[what]
     ]
 
 
-def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]:
+def check_mathematics(book: Path, pages: dict[Path, dict]) -> list[str]:
     """After scripts have run, each formula is one mjx-container and none holds an error. A page
     that passed, byte for byte, is not opened again.
     """
@@ -300,13 +326,15 @@ def check_mathematics(book: Path, pages: dict[Path, BeautifulSoup]) -> list[str]
     passed = set(json.loads(memory.read_text())) if memory.is_file() else set()
     digests = {
         page: hashlib.sha256(page.read_bytes()).hexdigest()
-        for page, soup in pages.items()
-        if soup.select(".math")
+        for page, facts in pages.items()
+        if facts["formulas"]
     }
-    faults = []
+    new, faults = [page for page, digest in digests.items() if digest not in passed], []
+    if not new:
+        return faults
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for page in [page for page, digest in digests.items() if digest not in passed]:
+        for page in new:
             tab = browser.new_page()
             tab.goto(page.as_uri())
             tab.wait_for_function("window.MathJax?.startup?.promise", timeout=60_000)

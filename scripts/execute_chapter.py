@@ -110,10 +110,21 @@ def check(name, parameters):
                 return
 
 
+def notebook_of(name):
+    """SHA-256 of a chapter's notebook as it is, with prose and captions."""
+    return hashlib.sha256((ROOT / "notebooks" / f"{name}.ipynb").read_bytes()).hexdigest()
+
+
+def inputs_said_by(page):
+    """What an executed page says that it follows from; a page that does not say so, whole."""
+    text = page.read_text(encoding="utf-8")
+    return json.loads(text)["metadata"].get("kdcore", {}).get("inputs", text)
+
+
 def inputs(name, parameters):
     """SHA-256 of what an executed page follows from: the notebook's code, its parameters, presets,
     published rows, claims, kdcore, the versions of packages; of a page that reads the others
-    (parameter `chapters`), these too. Prose and captions are not in it.
+    (parameter `chapters`), what these follow from. Prose and captions are not in it.
     """
     from kdcore.results import committed_folder  # after a refusal nobody waits for torch
 
@@ -126,7 +137,8 @@ def inputs(name, parameters):
     if any("chapters: str" in cell for cell in code):
         files += rows.glob("*.json")
         pages = ROOT / parameters.get("chapters", "book/chapters")
-        files += [page for page in pages.glob("*.ipynb") if page.stem != name]
+        others = [page for page in sorted(pages.glob("*.ipynb")) if page.stem != name]
+        code += [[page.stem, inputs_said_by(page)] for page in others]
     digest = hashlib.sha256(json.dumps([code, parameters], sort_keys=True).encode())
     for file in sorted(filter(Path.is_file, files)):
         digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
@@ -283,7 +295,7 @@ def main(arguments=None):
     except DeadKernelError:
         sys.exit(f"\n{name}: the kernel died (out of memory?); {output.name} is left as it was.")
     if not options.in_place:
-        nb.metadata["kdcore"] = {"inputs": followed}
+        nb.metadata["kdcore"] = {"inputs": followed, "notebook": notebook_of(name)}
     write(normalise(nb), output)
     print(output)
 

@@ -9,7 +9,15 @@ executed: new prose and captions are put around the outputs that are there.
 import sys
 
 import nbformat
-from execute_chapter import ROOT, inputs, normalise, parameters_of, preset_options, write
+from execute_chapter import (
+    ROOT,
+    inputs,
+    normalise,
+    notebook_of,
+    parameters_of,
+    preset_options,
+    write,
+)
 
 
 def renewed(page, source):
@@ -36,11 +44,13 @@ def is_current(name, preset):
         return False
     page = nbformat.read(output, 4)
     parameters = parameters_of(name, preset_options(name, preset))
-    if page.metadata.get("kdcore", {}).get("inputs") != inputs(name, parameters):
+    said, notebook = page.metadata.get("kdcore", {}), notebook_of(name)
+    if said.get("inputs") != inputs(name, parameters):
         return False
-    text = normalise(renewed(page, nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)))
-    if text != output.read_text(encoding="utf-8"):
-        write(text, output)
+    if said.get("notebook") != notebook:
+        page.metadata["kdcore"] = {**said, "notebook": notebook}
+        source = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
+        write(normalise(renewed(page, source)), output)
     return True
 
 

@@ -815,3 +815,11 @@ def test_published_rows_make_a_page_stale(project, is_current, monkeypatch, tmp_
     rows.mkdir()
     monkeypatch.setenv("KDCORE_RESULTS", str(rows))
     assert not is_current()  # executed from the committed ones
+
+
+def test_a_page_that_reads_others_asks_what_they_follow_from_and_not_their_prose(execute, tmp_path):
+    page = tmp_path / "a.ipynb"
+    page.write_text(json.dumps({"metadata": {"kdcore": {"inputs": "of its code and rows"}}}))
+    assert execute.script.inputs_said_by(page) == "of its code and rows"
+    page.write_text(json.dumps({"metadata": {}, "cells": ["anything"]}))
+    assert "anything" in execute.script.inputs_said_by(page)

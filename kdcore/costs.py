@@ -39,7 +39,6 @@ from kdcore.workers import local_pool, workers
 TIMED = 2.0  # seconds for which each kind of pass is timed, at least FEWEST times
 FEWEST = 3
 OPERATIONS = 2e10  # of one timed pass, at most if that leaves two examples
-ASKED = 128  # examples in a forward pass of kdcore.train.forward: on a processor, and of 224 pixels
 SMALL = 2**20  # pixels of an epoch of views that is kept in blocks, see kdcore.data.views
 
 
@@ -306,7 +305,7 @@ def flops(work: Work) -> float:
 
 def passes(work: Work) -> float:
     """Batches that would go through networks on a graphics card."""
-    asked = (n / (ASKED if net.size[-1] >= 224 else 2048) for net, n in work.looks.items())
+    asked = (n / train.asked_at_once("cuda", net.size[-1]) for net, n in work.looks.items())
     return sum(n / kind.batch for kind, n in work.updates.items()) + sum(asked)
 
 
@@ -419,7 +418,7 @@ def ready(net: Net, x: torch.Tensor) -> torch.Tensor:
 def pace_of_look(net: Net) -> Pace:
     """Of kdcore.train.forward."""
     body = assembled(net).to(train.device(), memory_format=torch.channels_last).eval()
-    count = fitting(ASKED, size_of(net).forward)
+    count = fitting(train.asked_at_once("cpu", net.size[-1]), size_of(net).forward)
     x, scale = some_inputs(net, body, count).to(train.device()), (0.5,) * net.channels
     return timed(lambda: train.forward(body, x, scale, scale), count)
 

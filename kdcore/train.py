@@ -586,12 +586,17 @@ def train(spec: Spec) -> Run:
     return Run(spec, state, entry.arrays["loss"], entry.arrays["online_accuracy"], entry.meta)
 
 
+def asked_at_once(device_type: str, pixels: int) -> int:
+    """How many images of so many pixels a side go through a network together when it is asked: as
+    many as fit a core's cache, or the accelerator's memory.
+    """
+    return 128 if device_type == "cpu" or pixels >= 224 else 2048
+
+
 @torch.inference_mode()
 def forward(net: nn.Module, x: Tensor, mean, std) -> Tensor:
-    """Logits (n, classes) of uint8 images (n, C, H, W), in batches that fit a core's cache or the
-    accelerator's memory.
-    """
-    batch = 128 if x.device.type == "cpu" or x.shape[-1] >= 224 else 2048
+    """Logits (n, classes) of uint8 images (n, C, H, W), in batches of `asked_at_once`."""
+    batch = asked_at_once(x.device.type, x.shape[-1])
     return torch.cat([net(normalise(part, mean, std)) for part in x.split(batch)])
 
 

@@ -6,24 +6,17 @@ python scripts/export_figure.py low_fidelity fig-two-rulers book/_assets/low-fid
 import sys
 from pathlib import Path
 
-import nbformat
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+from kd_book import outputs_of_figures  # noqa: E402
 
 
 def main(chapter, figure, target):
-    notebook = nbformat.read(ROOT / "book" / "chapters" / f"{chapter}.ipynb", as_version=4)
-    drawings = {}
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
-            name = output.get("metadata", {}).get("scrapbook", {}).get("name", name)  # glued
-            for kind, svg in output.get("data", {}).items():
-                if kind.endswith("image/svg+xml"):
-                    drawings[name] = svg
+    page = ROOT / "book" / "chapters" / f"{chapter}.ipynb"
+    drawings = outputs_of_figures(page, "image/svg+xml")
     if figure not in drawings:
-        known = ", ".join(filter(None, drawings))
-        sys.exit(f"{chapter} has no figure {figure}. Figures: {known}.")
+        sys.exit(f"{chapter} has no figure {figure}. Figures: {', '.join(drawings)}.")
     Path(target).write_text(drawings[figure])
 
 

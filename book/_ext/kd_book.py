@@ -56,28 +56,30 @@ def describe_figures(app, doctree):
             image["classes"].append("dark-light")
 
 
-def tables_of_figures(path):
-    """{label of a figure: CSV} of a notebook whose figures bring their numbers
-    (kdcore.book.figures), where they are drawn or glued; {} for other pages.
+def outputs_of_figures(path, kind):
+    """{label of a figure: text} of a notebook's outputs of this MIME type, where figures are drawn
+    or glued (kdcore.book.figures).
     """
-    if Path(path).suffix != ".ipynb":
-        return {}
     cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
-    names = {
-        i: cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
-        for i, cell in enumerate(cells)
-    }
-    tables = {}
-    for i, cell in enumerate(cells):
+    found = {}
+    for cell in cells:
+        drawn = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if glued := output.get("metadata", {}).get("scrapbook", {}).get("name"):
-                name, table = glued, data.get("application/papermill.record/text/csv")
+                name, text = glued, data.get(f"application/papermill.record/{kind}")
             else:
-                name, table = names[i], data.get("text/csv")
-            if name and table:
-                tables[name] = "".join(table)
-    return tables
+                name, text = drawn, data.get(kind)
+            if name and text:
+                found[name] = "".join(text)
+    return found
+
+
+def tables_of_figures(path):
+    """{label of a figure: CSV} of a notebook whose figures bring their numbers; {} for other
+    pages.
+    """
+    return outputs_of_figures(path, "text/csv") if Path(path).suffix == ".ipynb" else {}
 
 
 def offer_downloads(app, doctree):

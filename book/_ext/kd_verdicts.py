@@ -50,6 +50,17 @@ def css(word: str) -> str:
     return "kd-" + word.replace(" ", "-")
 
 
+def line_of(claim_id: str) -> dict | None:
+    """A claim's entry in verdicts.json; None where there is none."""
+    return next((x for x in claims.published(FILE)["claims"] if x["id"] == claim_id), None)
+
+
+def said_of(claim_id: str, numbers: dict) -> str:
+    """An estimate of a claim, its own or a control's, with unit and interval."""
+    claim = next(c for c in claims.load() if c.id == claim_id)
+    return claims.say(claim, claims.interval(numbers))
+
+
 def weakest(line: dict) -> tuple[str, dict]:
     """The control that speaks most against the claim, and its numbers."""
     return min(line["controls"].items(), key=lambda one: line["direction"] * one[1]["estimate"])
@@ -185,14 +196,14 @@ class Answer(SphinxDirective):
         card += self.parse_text_to_nodes(question)
         card += self.parse_content_to_nodes()
         claim = self.options["claim"]
-        line = next(x for x in claims.published(FILE)["claims"] if x["id"] == claim)
+        line = line_of(claim)
+        if line is None:
+            raise self.error(f"there is no claim {claim}")
         last = nodes.paragraph(classes=["kd-card-number"])
         said = f"{MARKS[line['verdict']]} *{line['title']}*: {line['verdict']}, {{claim}}`{claim}`"
         if line["controls"]:
             name, control = weakest(line)
-            known = next(c for c in claims.load() if c.id == claim)
-            at = claims.say(known, claims.interval(control)).partition(" [")[0]
-            said += f"; after the control ({name}) {at}"
+            said += f"; after the control ({name}) {said_of(claim, control).partition(' [')[0]}"
         last += self.parse_inline(said)[0]
         last += Minutes(chapter=chapter)
         card += last
@@ -230,19 +241,17 @@ class ClaimRole(SphinxRole):
 
     def run(self):
         self.env.note_dependency(str(FILE))
-        line = next((x for x in claims.published(FILE)["claims"] if x["id"] == self.text), None)
+        line = line_of(self.text)
         if line is None:
             message = self.inliner.reporter.error(
                 f"there is no claim {self.text}", line=self.lineno
             )
             return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
-        claim = next(c for c in claims.load() if c.id == self.text)
         up = "../" * self.env.docname.count("/")
-        said = claims.say(claim, claims.interval(line))
         return [
             nodes.reference(
                 "",
-                said,
+                said_of(self.text, line),
                 refuri=f"{up}{PAGE}.html#{anchor(self.text)}",
                 internal=True,
                 classes=["kd-number"],

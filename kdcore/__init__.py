@@ -41,7 +41,6 @@ What is measured
     measure.confidence    log-odds of a student against its teacher's
     measure.trajectories  how fast they learn each eigendirection
     measure.gain          what a teacher is worth, example by example
-    costs                 what rows cost, before any is made
     stats                 over seeds: intervals, effects, corrections
 
 What the chapters are made of; nothing above imports it

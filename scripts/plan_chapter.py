@@ -148,10 +148,14 @@ def duration(low, high):
     return f"{low} to {high} {unit}"
 
 
-def on_this_machine(parts):
-    """Lines about what was timed here, kdcore.costs.seconds."""
+def on_this_machine(work, paces):
+    """Lines about what was timed here."""
+    from plan_paces import seconds, waiting
+
+    from kdcore.data.views import OWN_SIZE
     from kdcore.train import device
 
+    parts = seconds(work, paces)
     low, usual, high = (sum(pace[k] for pace in parts.values()) for k in range(3))
     shares = {name: pace.usual / usual for name, pace in parts.items()}
     said = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
@@ -159,15 +163,20 @@ def on_this_machine(parts):
         yield "this machine", f"{duration(low, high)} of its graphics card, as timed just now"
     else:
         here = workers()
-        yield "this machine", f"{duration(low, high)} of one core, as timed just now"
+        beside = "with every core at work, " if here > 1 else ""
+        yield "this machine", f"{duration(low, high)} of one core, {beside}as timed just now"
+        idle = waiting(work, paces, here)
         side = f"{here} worker{'s' * (here > 1)} that have a core each"
-        yield "", f"{duration(low / here, high / here)} with {side}"
+        yield "", f"{duration(low / here, high / here + idle)} with {side}"
     yield "", f"{said}; the page's own figures and tables come on top"
+    if any(kind.view.name not in OWN_SIZE for kind in work.images):
+        drawn = parts["views"]
+        yield "", f"of it {duration(drawn.low, drawn.high)} of one core for views of 224 pixels"
 
 
 def report(work, paces):
-    """The plan as lines (what, text), from kdcore.costs."""
-    from kdcore import costs
+    """The plan as lines (what, text)."""
+    import plan_sizes
 
     shared = [count for count in work.students.values() if count > 1]
     yield (
@@ -189,42 +198,37 @@ def report(work, paces):
         f"{many(work.heard)} examples forward with shared logits, {many(work.heard_alone)} without",
     )
     yield "measuring", f"{many(work.measured)} examples forward"
-    operations = costs.flops(work)
+    operations, batches = plan_sizes.flops(work), plan_sizes.passes(work)
     yield "operations", f"{operations:.2g} (a multiply-add counts two)"
-    parts = costs.seconds(work, paces)
-    yield from on_this_machine(parts)
+    yield from on_this_machine(work, paces)
     slow, fast = (
-        operations / (share * PEAK) + least * costs.passes(work)
-        for share, least in zip(REACHED, LEAST)
+        operations / (share * PEAK) + least * batches for share, least in zip(REACHED, LEAST)
     )
     yield "one H100", f"{duration(fast, slow)}: arithmetic, not measured"
     peak = f"{100 * REACHED[0]:.0f} to {100 * REACHED[1]:.0f} % of {PEAK / 1e12:.0f} TFLOP/s"
     each = f"{1e3 * LEAST[1]:g} to {1e3 * LEAST[0]:g} ms"
-    yield "", f"the operations at {peak}, and {each} for each of {many(costs.passes(work))} batches"
-    if any(kind.view.name not in costs.OWN_SIZE for kind in work.images):
-        drawn = parts["views"]
-        yield ("", f"and {duration(drawn.low, drawn.high)} of one core for views of 224 pixels")
+    yield ("", f"the operations at {peak}, and {each} for each of {many(batches)} batches")
     limit = budget.budget()
-    yield "disk", f"logits {size(work.logits)}, runs {size(costs.runs_bytes(work))}"
+    yield "disk", f"logits {size(work.logits)}, runs {size(plan_sizes.runs_bytes(work))}"
     over = "more than" if work.logits > limit else "within"
     kept = "; a running sweep keeps what it needs" if work.logits > limit else ""
     yield "", f"the logits are {over} the budget of {size(limit)} (KDCORE_LOGITS_GB){kept}"
-    yield "memory", f"about {size(costs.memory(work, paces.base))} for each worker"
+    yield "memory", f"about {size(plan_sizes.memory(work, paces.base))} for each worker"
 
 
 def kinds(work, paces):
     """What was timed, a line for each kind of pass."""
-    from kdcore import costs
+    from plan_sizes import size_of
 
     def input_of(net):
         return f"{net.size[0]} words" if len(net.size) == 1 else " x ".join(map(str, net.size))
 
     yield "timed", "examples", "input", "GFLOP each", "ms each"
     for kind, count in work.updates.items():
-        each = costs.size_of(kind.net).both
+        each = size_of(kind.net).both
         yield f"train {kind.net.model}", count, input_of(kind.net), each, paces.updates[kind]
     for net, count in work.looks.items():
-        yield f"ask {net.model}", count, input_of(net), costs.size_of(net).forward, paces.looks[net]
+        yield f"ask {net.model}", count, input_of(net), size_of(net).forward, paces.looks[net]
     for kind, count in work.images.items():
         yield f"view {kind.view.name} of {kind.data.name}", count, "", None, paces.images[kind]
 
@@ -242,13 +246,12 @@ def main(arguments=None):
             sys.exit(str(error))
         print("reading the chapter", file=sys.stderr, flush=True)
         rows, unasked = noted(name, parameters)
-        from kdcore import costs
+        from plan_paces import measured_paces
+        from plan_work import work_left
 
-        work, paces = costs.work_left(rows), None
+        work, paces = work_left(rows), None
         if work.rows["missing"]:
-            paces = costs.measured_paces(
-                work, lambda what: print(what, file=sys.stderr, flush=True)
-            )
+            paces = measured_paces(work, lambda what: print(what, file=sys.stderr, flush=True))
         lines = list(report(work, paces))
         timed = list(kinds(work, paces)) if paces else []
     print(f"{name}, {options.preset}: the plan; nothing was trained or stored\n")

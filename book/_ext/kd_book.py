@@ -2,13 +2,17 @@
 taken from the figures.
 """
 
+import gc
 import hashlib
 import html
 import json
 import re
+from functools import lru_cache
 from pathlib import Path
+from unittest.mock import patch
 
 from docutils import nodes
+from sphinx.domains.std import StandardDomain
 
 ASSETS = Path(__file__).resolve().parent.parent / "_assets"
 MATHJAX = "vendor/mathjax/es5/tex-svg.js"
@@ -20,6 +24,20 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 JSTAT = "vendor/jstat/dist/jstat.min.js"
 JSTAT_CDN = "https://cdn.jsdelivr.net/npm/jstat@1.9.6/dist/jstat.min.js"
 WIDGETS = ["vendor/requirejs/require.js", "vendor/@jupyter-widgets/html-manager/dist/embed-amd.js"]
+
+
+class Numbers(StandardDomain):
+    """Sphinx's own domain of labels, which reads the whole page of a target from disk again for
+    each reference to its number: half of the time that a book of many figures takes.
+    """
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.page = lru_cache(env.get_doctree)
+
+    def _resolve_numref_xref(self, env, *reference):
+        with patch.object(env, "get_doctree", self.page):  # elsewhere pages are read to be changed
+            return super()._resolve_numref_xref(env, *reference)
 
 
 def pass_over_tables(app, config):
@@ -182,6 +200,10 @@ def code() -> str:
 
 
 def setup(app):
+    # Pages are large trees whose parts know each other: they are collected less often, which
+    # would take longer than all the rest.
+    gc.set_threshold(100_000, 50, 100)
+    app.add_domain(Numbers, override=True)
     app.add_config_value("kd_code", code(), "env")
     app.connect("config-inited", use_vendored_scripts)
     app.connect("config-inited", pass_over_tables)

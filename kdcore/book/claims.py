@@ -27,6 +27,7 @@ FILE = next(
     (file for place in PLACES if (file := place / "book" / "claims.yml").is_file()),
     PLACES[0] / "book" / "claims.yml",
 )
+SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # that of C is eight times as quick
 PUBLISHED = FILE.parent / "results" / "verdicts.json"
 SEEDS = PUBLISHED.with_name("seeds.json")
 WORDS = (*get_args(stats.Verdict), "demonstration")
@@ -61,7 +62,7 @@ def load(file: Path = FILE) -> list[Claim]:
     """ValueError where an entry has a field too many, too few or of the wrong kind, or an id is
     given twice.
     """
-    claims = [Claim(**entry) for entry in yaml.safe_load(Path(file).read_text())]
+    claims = [Claim(**entry) for entry in yaml.load(Path(file).read_text(), SAFE)]
     if twice := {c.id for c in claims if [d.id for d in claims].count(c.id) > 1}:
         raise ValueError(f"{Path(file).name}: {', '.join(sorted(twice))} is given twice")
     return claims

@@ -28,9 +28,9 @@ MEASUREMENTS = {}  # name -> function: what a name means in a row's key
 
 
 class Passes(NamedTuple):
-    """What a measurement does with networks, for those who plan (kdcore.costs): it asks each of
-    `models` for its logits on these draws of these views, (split, view, draws), shows it so many
-    images beside, and trains each of `again` once more.
+    """What a measurement does with networks, for those who plan (scripts/plan_work.py): it asks
+    each of `models` for its logits on these draws of these views, (split, view, draws), shows it
+    so many images beside, and trains each of `again` once more.
     """
 
     models: tuple[Spec, ...]

@@ -5,10 +5,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import plan_chapter
+import plan_paces
+import plan_sizes
 import pytest
+from plan_work import Net, examples, update_of, work_left
 from small import STRONG, WEAK, pair, spec
 
-from kdcore import costs, data, results, store
+from kdcore import data, results, store
 from kdcore import train as tr
 from kdcore.measure import gain, outputs
 from kdcore.spec import Data
@@ -61,7 +64,7 @@ def test_a_row_that_is_there_is_handed_over_while_others_are_nan():
 
 
 def test_what_is_counted_is_what_is_then_done(monkeypatch):
-    work, done = costs.work_left(asked(*CALLS)), Counter()
+    work, done = work_left(asked(*CALLS)), Counter()
     step, forward = tr.step, tr.forward
 
     def counted_step(body, optimiser, x, *rest, **named):
@@ -85,13 +88,13 @@ def test_what_is_counted_is_what_is_then_done(monkeypatch):
     recorded = sum(p.stat().st_size for p in store.root().glob("logits/*/*/arrays.safetensors"))
     assert recorded < 1.2 * work.logits + 10_000 and work.logits < 1.3 * recorded
 
-    again = costs.work_left(asked(*CALLS))
+    again = work_left(asked(*CALLS))
     assert again.rows == Counter(there=6) and not again.missing and not again.looks
 
 
 def test_shared_logits_are_counted_once():
     """Two students of the same two teachers: 25 epochs of 64 images."""
-    work = costs.work_left(asked(CALLS[0]))
+    work = work_left(asked(CALLS[0]))
     assert work.heard_alone == 2 * 2 * 25 * 64 and work.heard == 2 * 25 * 64
     assert sorted(work.students.values()) == [2, 2]
     assert (len(work.wanted), len(work.missing)) == (5, 5)
@@ -101,14 +104,14 @@ def test_a_run_that_is_stored_is_not_trained_again_and_its_logits_are_not_record
     teacher = spec(seed=101)
     student = spec(teachers=(teacher,), epochs=20)
     tr.train(student)
-    work = costs.work_left(asked((gain.gain, [student.model_copy(update={"model_seed": 9})], {})))
+    work = work_left(asked((gain.gain, [student.model_copy(update={"model_seed": 9})], {})))
     assert [s.model_seed for s in work.missing.values()] == [9]
     assert work.heard == 0 and work.heard_alone == 20 * 64
 
 
 def test_operations_and_bytes_of_a_small_network_by_hand():
     """8 x 8 grey pixels -> 8 -> 10: the first layer needs no gradient of its inputs."""
-    size = costs.size_of(costs.Net("mlp-8", 1, 10, (8, 8)))
+    size = plan_sizes.size_of(Net("mlp-8", 1, 10, (8, 8)))
     first, second = 2 * 64 * 8, 2 * 8 * 10
     assert size.forward == first + second
     assert size.both == 2 * first + 3 * second
@@ -118,21 +121,30 @@ def test_operations_and_bytes_of_a_small_network_by_hand():
 def test_operations_of_known_networks():
     """He et al. (2016): 1.8 and 3.8 billion multiply-adds at 224 pixels, here two each."""
     for name, billions in (("resnet18", 1.8), ("resnet50", 4.1)):
-        size = costs.size_of(costs.Net(name, 3, 1000, (224, 224)))
+        size = plan_sizes.size_of(Net(name, 3, 1000, (224, 224)))
         assert size.forward == pytest.approx(2e9 * billions, rel=0.03)
         assert 2.8 < size.both / size.forward < 3.0
 
 
 def test_every_kind_of_pass_is_timed_and_multiplied(monkeypatch):
-    monkeypatch.setattr(costs, "TIMED", 0.02)
-    work = costs.work_left(asked(CALLS[0], (gain.gain, [spec(model="linear")], {})))
-    paces = costs.measured_paces(work)
-    parts = costs.seconds(work, paces)
+    monkeypatch.setattr(plan_paces, "TIMED", 0.02)
+    work = work_left(asked(CALLS[0], (gain.gain, [spec(model="linear")], {})))
+    paces = plan_paces.measured_paces(work)
+    parts = plan_paces.seconds(work, paces)
     for pace in (*parts.values(), *paces.updates.values(), *paces.looks.values()):
         assert 0 < pace.low <= pace.usual <= pace.high < math.inf
     trained = sum(n * paces.updates[kind].usual for kind, n in work.updates.items())
     assert parts["training"].usual == pytest.approx(trained)
-    assert costs.memory(work, 10**8) > 10**8 and not store.root().exists()
+    # two workers: a student waits for its teacher in the first call; the linear one for nobody
+    student, teacher = (
+        examples(s) * paces.updates[update_of(s)].usual
+        for s in (pair(epochs=25), *pair(epochs=25).teachers[:1])
+    )
+    alone = examples(spec(model="linear")) * paces.updates[update_of(spec(model="linear"))].usual
+    idle = plan_paces.waiting(work, paces, 2)
+    assert idle == pytest.approx((student + teacher + alone) / 2)
+    assert plan_paces.waiting(work, paces, 1) == 0
+    assert plan_sizes.memory(work, 10**8) > 10**8 and not store.root().exists()
 
 
 def test_data_that_are_not_here_are_stood_in_for_while_one_plans(monkeypatch):
@@ -207,7 +219,7 @@ def test_a_fault_before_any_row_is_missing_is_a_fault():
 
 
 def test_the_plan_of_a_chapter(monkeypatch, capsys):
-    monkeypatch.setattr(costs, "TIMED", 0.02)
+    monkeypatch.setattr(plan_paces, "TIMED", 0.02)
     words = "-p dataset digits -p seeds 2 -p n_train 40 -p n_test 40 -p epochs 2 -p student cnn-4 "
     plan_chapter.main(["start_here", "--words", words + "-p teacher cnn-8 -p teacher_epochs 2"])
     said = capsys.readouterr().out

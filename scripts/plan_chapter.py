@@ -34,10 +34,16 @@ LEAST = (3e-3, 4e-4)
 
 
 def names(tree):
-    """Every name and attribute that stands in a piece of code."""
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} | {
-        n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)
-    }
+    """Every name and attribute that a piece of code takes from elsewhere: what a function's own
+    variables are called says nothing.
+    """
+    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    if isinstance(tree, ast.FunctionDef):
+        read -= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+        read -= {
+            n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
+    return read | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
 
 
 def asking(statements):
@@ -106,6 +112,11 @@ def noted(name, parameters):
     from kdcore import results
     from kdcore.book import figures
 
+    def undrawn(fig, alt):
+        """In place of a picture: drawing takes a minute."""
+        plt.close(fig)
+        return figures.Picture("<svg></svg>", alt)
+
     cells = [
         (cell.source, "parameters" in cell.metadata.get("tags", []))
         for cell in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells
@@ -113,7 +124,7 @@ def noted(name, parameters):
     ]
     with (
         results.planning() as rows,
-        patch.object(figures, "show", lambda fig, alt: plt.close(fig)),  # drawing takes a minute
+        patch.object(figures, "show", undrawn),
         patch.object(figures, "Frames"),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.chdir(ROOT / "notebooks"),

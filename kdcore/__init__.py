@@ -57,7 +57,11 @@ What the chapters are made of; nothing above imports it
     book.plots            marks that several figures share
     book.tables           tables of cells and intervals
     book.svg              elements and axes of pictures that a script moves
-    book.live             pictures that a reader moves
+    book.live             pictures that a reader moves: what they share
+    book.live_ruler       change the ruler
+    book.live_judge       judge it yourself
+    book.live_tilt        tilt from choosing
+    book.live_stop        stop the teacher early
 
 `_torchvision` is the one door to torchvision. Nothing is imported here: write `from kdcore import
 data`, `from kdcore.spec import Spec`.

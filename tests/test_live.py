@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from kdcore import stats
-from kdcore.book import chapter, claims, live, svg
+from kdcore.book import chapter, claims, live, live_judge, live_ruler, live_stop, live_tilt, svg
 from kdcore.book.contrasts import fidelity, gains
 from kdcore.measure import confidence
 from kdcore.metrics import eigen
@@ -86,14 +86,14 @@ SEEDS = json.loads(claims.SEEDS.read_text())
 
 
 def ruler():
-    return live.ruler(students(), RULERS)
+    return live_ruler.changing(students(), RULERS)
 
 
 def judge():
-    return live.judging(PUBLISHED, SEEDS)
+    return live_judge.judging(PUBLISHED, SEEDS)
 
 
-MODELS = {"ruler": ruler, "judge": judge, "tilt": live.choosing, "stop": live.stopping}
+MODELS = {"ruler": ruler, "judge": judge, "tilt": live_tilt.choosing, "stop": live_stop.stopping}
 
 
 def places(page, selector):
@@ -224,7 +224,7 @@ def test_the_ruler_moves_each_trial_to_its_mean_and_says_the_effect(visit):
 def test_the_ruler_says_what_is_less_than_would_matter():
     table = students()
     table["agreement clean"] = 0.9 + table["accuracy"] / 100
-    model = live.ruler(table, {"clean test images": "agreement clean"})
+    model = live_ruler.changing(table, {"clean test images": "agreement clean"})
     assert (
         "do not differ by as much as would matter (1 point)" in given(model)["rulers"][0]["words"]
     )
@@ -232,7 +232,7 @@ def test_the_ruler_says_what_is_less_than_would_matter():
 
 def test_one_seed_has_no_bars_and_two_none_that_leave_the_picture():
     for seeds in (1, 2):
-        steps = given(live.ruler(students(seeds), RULERS))["rulers"]
+        steps = given(live_ruler.changing(students(seeds), RULERS))["rulers"]
         assert all(half == 0 for step in steps for half in step["half"])
 
 
@@ -371,11 +371,11 @@ CHOICES = [
 
 @needs_chromium
 def test_what_is_chosen_tilts_as_kdcore_measures_it(visit):
-    model = live.choosing()
+    model = live_tilt.choosing()
     page, faults = visit(model)
     draw = "JSON.parse(document.querySelector('.kd-live script').textContent)"
     for case in CHOICES:
-        found = live.chosen_by(*case)
+        found = live_tilt.chosen_by(*case)
         got = page.evaluate(f"given => chosenBy({draw}, ...given)", case)
         for name, values in found.items():
             assert got[name] == pytest.approx(values, abs=1e-9), (name, case)
@@ -385,18 +385,18 @@ def test_what_is_chosen_tilts_as_kdcore_measures_it(visit):
 
 def test_the_first_numbers_are_those_of_the_measurement_of_log_odds():
     for chooser, luck, shared in CHOICES:
-        row = confidence.versus(*live.lucky(luck, shared), {})
+        row = confidence.versus(*live_tilt.lucky(luck, shared), {})
         slope, third = ("slope", "") if chooser == "teacher" else ("instrument slope", "third ")
-        found = live.chosen_by(chooser, luck, shared)
+        found = live_tilt.chosen_by(chooser, luck, shared)
         expected = [row[slope], row[f"{third}below low"], row[f"{third}shift low"]]
         assert [found[k] for k in ("slope", "below", "shift")] == pytest.approx(expected, abs=1e-12)
 
 
 def test_choosing_alone_tilts_and_a_third_model_does_not():
-    tilted, level = (live.chosen_by(who, 1.0, 0.0) for who in ("teacher", "third"))
+    tilted, level = (live_tilt.chosen_by(who, 1.0, 0.0) for who in ("teacher", "third"))
     assert tilted["slope"] < 0.9 and tilted["below"] > 0.6 and tilted["shift"] < -0.3
     assert level["slope"] == pytest.approx(1) and level["shift"] == pytest.approx(0, abs=1e-12)
-    copy = live.chosen_by("teacher", 1.0, 1.0)
+    copy = live_tilt.chosen_by("teacher", 1.0, 1.0)
     assert copy["slope"] == pytest.approx(1) and copy["below"] == 0
 
 
@@ -405,13 +405,13 @@ def test_choosing_alone_tilts_and_a_third_model_does_not():
 
 @needs_chromium
 def test_the_closed_form_is_that_of_kdcore(visit):
-    page, faults = visit(live.stopping())
+    page, faults = visit(live_stop.stopping())
     data = "JSON.parse(document.querySelector('.kd-live script').textContent)"
     for number, world in enumerate((gains.NOISY, gains.QUIET)):
         for T in (0.4, 1.0, 30.0, 1000.0, 20_000.0):
             for t in (1.0, 300.0, 20_000.0):
                 got = page.evaluate(f"given => stopped({data}, ...given)", [number, T, t])
-                found = live.stopped(world, T, t)
+                found = live_stop.stopped(world, T, t)
                 for who, g in found["g"].items():
                     assert got["g"][who] == pytest.approx(g, rel=1e-12, abs=1e-15)
                     assert found["risk"][who] == pytest.approx(gains.risk(world, g), rel=1e-12)
@@ -427,16 +427,16 @@ def test_the_closed_form_is_that_of_kdcore(visit):
 
 @needs_chromium
 def test_the_marks_stand_at_the_teachers_time_and_the_words_say_the_risks(visit):
-    page, _ = visit(live.stopping())
+    page, _ = visit(live_stop.stopping())
     page.get_by_role("radio").first.press("ArrowRight")
     slider = page.get_by_role("slider").first
     for _ in range(10):
         slider.press("ArrowLeft")
     page.wait_for_timeout(300)
     T = float(slider.get_attribute("aria-valuetext"))
-    found = live.stopped(gains.QUIET, 10**0.5, 1000.0)
+    found = live_stop.stopped(gains.QUIET, 10**0.5, 1000.0)
     assert pytest.approx(10**0.5, abs=0.005) == T
-    expected = [live.RISKS.at(10**0.5, found["risk"][who]) for who in ("teacher", "student")]
+    expected = [live_stop.RISKS.at(10**0.5, found["risk"][who]) for who in ("teacher", "student")]
     assert np.array(places(page, "circle")) == pytest.approx(np.array(expected), abs=0.11)
     words = page.locator("[role=status]").inner_text()
     assert all(f"{found['risk'][who]:.3f}" in words for who in found["risk"])

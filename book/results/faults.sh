@@ -1,1 +1,1 @@
-KILLS=60 FLIPS=100 python tests/faults.py _build/faults.csv kills flips
+KILLS=1000 FLIPS=2000 PARAMETERS=3000 PUBLICATIONS=60 USERS=1 make faults

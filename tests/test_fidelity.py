@@ -279,6 +279,9 @@ def test_different_halves_are_compared_with_one_half_twice_whatever_the_side():
         for view, add in (("Sw", 0), ("Ss", 0.1))
     )
     is_series(fidelity.different_halves(runs, "agreement"), {1: -2, 3: 5})
+    # against the left half alone: what the right one costs either teacher, (3 + 4 + 1.5 + 2) / 2
+    alone = fidelity.different_halves(runs, "agreement", ("LL",))
+    is_series(alone, {1: -2 - 5.25, 3: 5 - 5.25})
 
 
 def test_halves_are_compared_with_another_arm_of_the_same_seed():

@@ -160,14 +160,15 @@ def arm_minus(halved: pd.DataFrame, metric: str, other: str) -> pd.Series:
     return by_arm["halves"] - by_arm[other]
 
 
-def different_halves(halved: pd.DataFrame, metric: str) -> pd.Series:
+def different_halves(halved: pd.DataFrame, metric: str, same=("LL", "RR")) -> pd.Series:
     """(LR + RL)/2 - (LL + RR)/2 by seed, mean over the student's views: teachers of different
-    halves minus teachers of the same one, where over each two arms a teacher sees each side once.
+    halves minus teachers of the same one, where over each two arms a teacher sees each side once;
+    or minus one arm of the `same` half alone.
 
     halved: `teachers` names the halves that the first and the second teacher see.
     """
     by_arm = halved.pivot_table(index="seed", columns="teachers", values=metric) * scale(metric)
-    return (by_arm["LR"] + by_arm["RL"] - by_arm["LL"] - by_arm["RR"]) / 2
+    return by_arm[["LR", "RL"]].mean(axis=1) - by_arm[list(same)].mean(axis=1)
 
 
 def tested(differences, fixed=True) -> dict:

@@ -176,9 +176,9 @@ def on_this_machine(work, paces):
         here = workers()
         beside = "with every core at work, " if here > 1 else ""
         yield "this machine", f"{duration(low, high)} of one core, {beside}as timed just now"
-        idle = waiting(work, paces, here)
+        low, high = low / here + paces.first, high / here + paces.first + waiting(work, paces, here)
         side = f"{here} worker{'s' * (here > 1)} that have a core each"
-        yield "", f"{duration(low / here, high / here + idle)} with {side}"
+        yield "", f"{duration(low, high)} with {side}"
     yield "", f"{said}; the page's own figures and tables come on top"
     if any(kind.view.name not in OWN_SIZE for kind in work.images):
         drawn = parts["views"]

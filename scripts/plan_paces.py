@@ -2,6 +2,7 @@
 view is timed with networks that are thrown away, and multiplied. Nothing is stored.
 """
 
+import os
 import resource
 import sys
 import time
@@ -41,6 +42,7 @@ class Paces:
     updates: dict[Update, Pace] = field(default_factory=dict)
     looks: dict[Net, Pace] = field(default_factory=dict)
     images: dict[Views, Pace] = field(default_factory=dict)
+    first: float = 0.0  # seconds until a page's first worker is there
     start: float = 0.0  # seconds of a worker before its first run,
     base: int = 0  # and bytes that it holds then
 
@@ -135,6 +137,9 @@ def measured_paces(work: Work, progress: Callable = lambda what: None) -> Paces:
     torch.set_num_threads(1)
     try:
         with local_pool() as pool:
+            begin = time.perf_counter()
+            pool.submit(os.getpid).result()
+            paces.first = time.perf_counter() - begin
             paces.start, paces.base = pool.submit(begun).result()
             for kind in work.updates:
                 progress(f"training {kind.net.model}")

@@ -159,14 +159,12 @@ def duration(low, high):
     return f"{low} to {high} {unit}"
 
 
-def on_this_machine(work, paces):
+def on_this_machine(work, paces, parts):
     """Lines about what was timed here."""
-    from plan_paces import seconds, waiting
+    from plan_paces import waiting
 
-    from kdcore.data.views import OWN_SIZE
     from kdcore.train import device
 
-    parts = seconds(work, paces)
     low, usual, high = (sum(pace[k] for pace in parts.values()) for k in range(3))
     shares = {name: pace.usual / usual for name, pace in parts.items()}
     said = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
@@ -180,14 +178,14 @@ def on_this_machine(work, paces):
         side = f"{here} worker{'s' * (here > 1)} that have a core each"
         yield "", f"{duration(low, high)} with {side}"
     yield "", f"{said}; the page's own figures and tables come on top"
-    if any(kind.view.name not in OWN_SIZE for kind in work.images):
-        drawn = parts["views"]
-        yield "", f"of it {duration(drawn.low, drawn.high)} of one core for views of 224 pixels"
 
 
 def report(work, paces):
     """The plan as lines (what, text)."""
     import plan_sizes
+    from plan_paces import seconds
+
+    from kdcore.data.views import OWN_SIZE
 
     shared = [count for count in work.students.values() if count > 1]
     yield (
@@ -211,7 +209,8 @@ def report(work, paces):
     yield "measuring", f"{many(work.measured)} examples forward"
     operations, batches = plan_sizes.flops(work), plan_sizes.passes(work)
     yield "operations", f"{operations:.2g} (a multiply-add counts two)"
-    yield from on_this_machine(work, paces)
+    parts = seconds(work, paces)
+    yield from on_this_machine(work, paces, parts)
     slow, fast = (
         operations / (share * PEAK) + least * batches for share, least in zip(REACHED, LEAST)
     )
@@ -219,6 +218,9 @@ def report(work, paces):
     peak = f"{100 * REACHED[0]:.0f} to {100 * REACHED[1]:.0f} % of {PEAK / 1e12:.0f} TFLOP/s"
     each = f"{1e3 * LEAST[1]:g} to {1e3 * LEAST[0]:g} ms"
     yield ("", f"the operations at {peak}, and {each} for each of {many(batches)} batches")
+    if any(kind.view.name not in OWN_SIZE for kind in work.images):
+        drawn = parts["views"]
+        yield "", f"and {duration(drawn.low, drawn.high)} of one core for views of 224 pixels"
     limit = budget.budget()
     yield "disk", f"logits {size(work.logits)}, runs {size(plan_sizes.runs_bytes(work))}"
     over = "more than" if work.logits > limit else "within"

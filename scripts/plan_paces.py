@@ -18,6 +18,7 @@ from plan_work import Net, Update, Views, Work, examples, how_many, update_of
 from kdcore import train
 from kdcore.data.views import OWN_SIZE, at_224, normalise, several
 from kdcore.spec import Data, Spec, View
+from kdcore.sweep import plan
 from kdcore.workers import Processes, local_pool, workers
 
 TIMED = 2.0  # seconds for which each kind of pass is timed, at least FEWEST times
@@ -174,16 +175,14 @@ def waiting(work: Work, paces: Paces, count: int) -> float:
     and the last run of a call has nothing beside it. They end a call before
     total / count + (1 - 1 / count) * its longest chain of runs (Graham 1966).
     """
-    done = set()
-
-    def chain(spec: Spec) -> float:
-        if spec.hash in done or spec.hash not in work.missing:
-            return 0.0
-        own = examples(spec) * paces.updates[update_of(spec)].usual
-        return own + max(map(chain, spec.teachers), default=0.0)
-
-    longest = 0.0
+    done, longest = set(), 0.0
     for specs in work.calls.values():
-        longest += max(map(chain, specs), default=0.0)
-        done.update(key for spec in specs for key in (spec.hash, *(t.hash for t in spec.teachers)))
+        _, found, teachers = plan(specs)
+        chains = {}
+        for key, spec in found.items():  # teachers first
+            new = key in work.missing and key not in done
+            own = examples(spec) * paces.updates[update_of(spec)].usual if new else 0.0
+            chains[key] = own + max((chains[teacher] for teacher in teachers[key]), default=0.0)
+        longest += max(chains.values())
+        done |= found.keys()
     return (1 - 1 / count) * longest

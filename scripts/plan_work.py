@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from kdcore import store, train
@@ -134,9 +135,11 @@ def work_left(asked: Iterable[Asked]) -> Work:
     left = [row for row in asked if not row.there]
     work.rows = Counter(there=len(asked) - len(left), missing=len(left))
     work.wanted = plan([spec for row in asked for spec in rests_on(row)])[1]
+    for row in left:
+        work.calls.setdefault(row.call, []).extend(rests_on(row))
     work.missing = {
         key: spec
-        for key, spec in plan([spec for row in left for spec in rests_on(row)])[1].items()
+        for key, spec in plan(chain.from_iterable(work.calls.values()))[1].items()
         if not store.folder("runs", key).is_dir()
     }
     work.students.update(name(t) for spec in work.wanted.values() for t in spec.teachers)
@@ -145,7 +148,6 @@ def work_left(asked: Iterable[Asked]) -> Work:
     for spec in work.missing.values():
         count_training(work, spec, name, blocks)
     for row in left:
-        work.calls.setdefault(row.call, []).extend(rests_on(row))
         passes = getattr(row.measurement, "passes", lambda spec, **_: on_clean(spec))
         found = passes(row.spec, **row.arguments)
         for spec in found.again:

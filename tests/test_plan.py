@@ -17,7 +17,7 @@ from kdcore import train as tr
 from kdcore.measure import gain, outputs
 from kdcore.spec import Data
 
-NOTEBOOKS = (Path(__file__).parents[1] / "notebooks").glob("*.ipynb")
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 ON = dict(weak=WEAK, strong=STRONG, draws=2)
 
 
@@ -247,7 +247,7 @@ def test_bad_input_is_one_sentence(words, says):
     assert says in str(refused.value)
 
 
-@pytest.mark.parametrize("name", sorted(f.stem for f in NOTEBOOKS if f.stem != "verdicts"))
+@pytest.mark.parametrize("name", [f.stem for f in NOTEBOOKS if f.stem != "verdicts"])
 def test_every_chapter_can_be_planned(name):
     rows, unasked = plan_chapter.noted(name, {})
     assert rows and not any(row.there for row in rows) and unasked == []

@@ -200,8 +200,8 @@ def code() -> str:
 
 
 def setup(app):
-    # Pages are large trees whose parts know each other: they are collected less often, which
-    # would take longer than all the rest.
+    # Pages are large trees whose parts know each other: to look through them for what can be
+    # thrown away takes longer than all the rest, so that is done less often.
     gc.set_threshold(100_000, 50, 100)
     app.add_domain(Numbers, override=True)
     app.add_config_value("kd_code", code(), "env")

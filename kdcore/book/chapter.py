@@ -162,6 +162,11 @@ def plain(text):
     return re.sub(r"([\\`*_{}\[\]<>|&$~#])", r"\\\1", " ".join(str(text).split()))
 
 
+def plural(number, what):
+    """ "1 seed", "5 seeds": a number of things, as it is said in prose and under figures."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def say(interval, digits=2, unit=" points"):
     """An interval of kdcore.stats as text: "+0.30 points [+0.13, +0.48]", with a minus sign and no
     line break inside the brackets; numbers as in `tidy`.

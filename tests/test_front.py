@@ -74,6 +74,10 @@ def test_a_card_has_question_answer_number_picture_and_reading_time():
         assert re.search(
             r"\[.+\]; after the control \(.+\) .+ · \d+ min$", number.get_text().strip()
         )
+        claim = number.a["href"].partition("#claim-")[2]
+        again = [x for x in LINES if x["garments"] == claim]
+        assert number.get_text().count("; on photographs: ") == len(again)
+        assert all(f"on photographs: {x['verdict']}, " in number.get_text() for x in again)
 
 
 # --------------------------------------------------------------------------- around a page's text

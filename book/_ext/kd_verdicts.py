@@ -1,6 +1,6 @@
 """What prose pages show of book/results/verdicts.json.
 
-{verdicts} PAPER        the claims of a paper as a table, each with its interval drawn
+{verdicts} GROUP        the claims of a paper, or on photographs, as a table, intervals drawn
 {claim-strip}           all claims at once, a mark each
 {answer} CHAPTER        a card: question, answer, one number, thumbnail, reading time
 {claim}`ID`             a claim's estimate, linked to its entry on the page of verdicts
@@ -18,11 +18,6 @@ from kdcore.book import claims
 
 FILE = claims.PUBLISHED
 PAGE = "book/chapters/verdicts"
-PAPERS = {
-    "guo2024": "Guo et al. 2024",
-    "nagarajan2023": "Nagarajan et al. 2023",
-    "audit": "Our own audit",
-}
 # Not by colour alone: full marks are decided, hollow ones leave something open.
 MARKS = {
     "reproduced": "●",
@@ -42,8 +37,8 @@ def anchor(claim_id: str) -> str:
     return f"claim-{claim_id}"
 
 
-def lines_of(paper: str) -> list[dict]:
-    return [line for line in claims.published(FILE)["claims"] if line["paper"] == paper]
+def lines_of(group: str) -> list[dict]:
+    return [line for line in claims.published(FILE)["claims"] if claims.group(line) == group]
 
 
 def css(word: str) -> str:
@@ -53,6 +48,11 @@ def css(word: str) -> str:
 def line_of(claim_id: str) -> dict | None:
     """A claim's entry in verdicts.json; None where there is none."""
     return next((x for x in claims.published(FILE)["claims"] if x["id"] == claim_id), None)
+
+
+def twins(claim_id: str) -> list[dict]:
+    """The entries of claims that ask the same on photographs."""
+    return [x for x in claims.published(FILE)["claims"] if x.get("garments") == claim_id]
 
 
 def said_of(claim_id: str, numbers: dict) -> str:
@@ -95,11 +95,11 @@ def drawn(line: dict) -> str:
     )
 
 
-def table(paper: str) -> str:
+def table(group: str) -> str:
     """Markdown: how many claims have each verdict; then claim, verdict, estimate, its picture, n
     and where its evidence is.
     """
-    lines = lines_of(paper)
+    lines = lines_of(group)
     known = {claim.id: claim for claim in claims.load()}
     rows = [
         f"{len(lines)} claims: {claims.counted(lines)}.",
@@ -123,7 +123,7 @@ def table(paper: str) -> str:
 
 
 class Verdicts(SphinxDirective):
-    required_arguments = 1  # guo2024, nagarajan2023 or audit
+    required_arguments = 1  # one of claims.GROUPS
 
     def run(self):
         self.env.note_dependency(str(FILE))
@@ -136,15 +136,17 @@ class Verdicts(SphinxDirective):
 
 
 class ClaimStrip(SphinxDirective):
-    """Each claim a mark that links to its entry, by paper and verdict; a key with counts."""
+    """Each claim a mark that links to its entry, by group and verdict; a key with counts."""
 
     def run(self):
         self.env.note_dependency(str(FILE))
         up = "../" * self.env.docname.count("/")
         page = f"{up}{PAGE}.html" if self.env.docname != PAGE else ""
         parts, count = [], Counter()
-        for paper, name in PAPERS.items():
-            lines = sorted(lines_of(paper), key=lambda line: list(MARKS).index(line["verdict"]))
+        for group, name in claims.GROUPS.items():
+            lines = sorted(lines_of(group), key=lambda line: list(MARKS).index(line["verdict"]))
+            if not lines:
+                continue
             count.update(line["verdict"] for line in lines)
             marks = "".join(
                 f'<li><a class="{css(line["verdict"])}" href="{page}#{anchor(line["id"])}" '
@@ -204,6 +206,8 @@ class Answer(SphinxDirective):
         if line["controls"]:
             name, control = weakest(line)
             said += f"; after the control ({name}) {said_of(claim, control).partition(' [')[0]}"
+        for twin in twins(claim):
+            said += f"; on photographs: {twin['verdict']}, {{claim}}`{twin['id']}`"
         last += self.parse_inline(said)[0]
         last += Minutes(chapter=chapter)
         card += last

@@ -8,10 +8,11 @@ from kdcore.book.live import Live, container, reset, slider, tick
 from kdcore.book.svg import tag
 
 JSTAT = "vendor/jstat/dist/jstat.min.js"  # Student's t, for the script
-PAPER_COLOUR = {
-    "guo2024": ("weak teacher", "Guo et al. 2024"),
-    "nagarajan2023": ("strong teacher", "Nagarajan et al. 2023"),
-    "audit": ("mixed teachers", "our audit"),
+COLOUR = {
+    "guo2024": "weak teacher",
+    "nagarajan2023": "strong teacher",
+    "photographs": "strong view",
+    "audit": "mixed teachers",
 }
 
 
@@ -52,7 +53,7 @@ def judging(lines: list[dict], seeds: dict) -> Live:
     rows = []
     for word in claims.WORDS:
         squares = (
-            tag("i", title=line["title"], class_=line["paper"], data_claim=i)
+            tag("i", title=line["title"], class_=claims.group(line), data_claim=i)
             for i, line in enumerate(lines)
             if line["verdict"] == word
         )
@@ -61,12 +62,9 @@ def judging(lines: list[dict], seeds: dict) -> Live:
         rows.append(tag("tr", name, tag("td", *squares), counts, data_word=word))
     head = (tag("th", text, scope="col") for text in ("verdict", "claims", "now", "was"))
     table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows))
-    key = (
-        tag("span", tag("i", class_=paper), f" {name}") for paper, (_, name) in PAPER_COLOUR.items()
-    )
-    colours = "".join(
-        f"--kd-{paper}:{figures.COLOUR[colour]};" for paper, (colour, _) in PAPER_COLOUR.items()
-    )
+    there = [name for name in COLOUR if any(claims.group(line) == name for line in lines)]
+    key = (tag("span", tag("i", class_=name), f" {claims.GROUPS[name]}") for name in there)
+    colours = "".join(f"--kd-{name}:{figures.COLOUR[COLOUR[name]]};" for name in there)
     changes = tag("details", tag("summary", "No claim has another word"), tag("ul"))
     frame = tag(
         "div", table, tag("p", *key, class_="kd-live-key"), class_="kd-live-judged", style=colours

@@ -14,15 +14,13 @@ from pathlib import Path
 
 from docutils import nodes
 
+from kdcore.book.chapter import plural
+
 OTHER = (
     "This page was executed with other parameters than the published ones. Its numbers, tables and "
     "figures are its own. Sentences underlined with dots, titles and captions state what was found "
     "in the published run."
 )
-
-
-def counted(number: int, one: str) -> str:
-    return f"{number} {one}{'s' * (number != 1)}"
 
 
 def words(node: nodes.Node) -> int:
@@ -36,11 +34,11 @@ def words(node: nodes.Node) -> int:
 def inside(section: nodes.section) -> str:
     """What a folded section holds: "2 figures, 1 table, 350 words"."""
     parts = [
-        counted(len(list(section.findall(kind))), name)
+        plural(len(list(section.findall(kind))), name)
         for kind, name in ((nodes.figure, "figure"), (nodes.table, "table"))
         if any(section.findall(kind))
     ]
-    return ", ".join([*parts, counted(round(words(section), -1), "word")])
+    return ", ".join([*parts, plural(round(words(section), -1), "word")])
 
 
 def fold(app, doctree, docname):

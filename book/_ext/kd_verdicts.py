@@ -52,7 +52,7 @@ def line_of(claim_id: str) -> dict | None:
 
 def twins(claim_id: str) -> list[dict]:
     """The entries of claims that ask the same on photographs."""
-    return [x for x in claims.published(FILE)["claims"] if x.get("garments") == claim_id]
+    return [x for x in claims.published(FILE)["claims"] if x["garments"] == claim_id]
 
 
 def said_of(claim_id: str, numbers: dict) -> str:

@@ -164,7 +164,7 @@ def plain(text):
 
 def plural(number, what):
     """ "1 seed", "5 seeds": a number of things, as it is said in prose and under figures."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def say(interval, digits=2, unit=" points"):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+import conftest
 from kdcore import data
 from kdcore.book import chapter
 
@@ -68,10 +69,25 @@ def problems(path):
     for cell in code:
         if "chapter.provenance(" in cell.source and "nbval-ignore-output" not in tags(cell):
             found.append("The cell with chapter.provenance is not tagged nbval-ignore-output.")
+    for cell in code:
+        if "nbval-trained" in tags(cell):
+            found += [
+                f"{number} in {cell.id}, a trained number, has no word with a tolerance."
+                for number in untolerated(cell)
+            ]
     foreign = FOREIGN.search("\n".join(text for cell in nb.cells for text in texts(cell)))
     if foreign:
         found.append(f"An absolute path or address: {foreign[0]}")
     return found
+
+
+def untolerated(cell):
+    """Numbers with two decimals or more that nbval would want to the fifth digit."""
+    for output in (conftest.prepared(output, trained=True) for output in cell.outputs):
+        for kind, text in output.get("data", {}).items():
+            if kind not in conftest.PICTURES and isinstance(text, str):
+                found = conftest.numbers(text)
+                yield from (n for n, metric in found if not metric and re.search(r"\.\d\d", n))
 
 
 def texts(cell):
@@ -209,6 +225,14 @@ BROKEN = {
     "error": (
         broken(1, outputs=[new_output("error", ename="E", evalue="", traceback=[])]),
         "A cell shows an error.",
+    ),
+    "a trained number held to the fifth digit": (
+        broken(
+            1,
+            metadata={"tags": ["nbval-trained"]},
+            outputs=[new_output("display_data", {"text/plain": "excess: 0.27"})],
+        ),
+        "0.27 in ",
     ),
     "path": (
         broken(1, source=f'open("{OUTSIDE}/data.csv")'),

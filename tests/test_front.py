@@ -65,7 +65,7 @@ def test_the_strip_has_every_claim_once_and_leads_to_its_entry():
 def test_a_card_has_question_answer_number_picture_and_reading_time():
     soup = BeautifulSoup((HTML / "intro.html").read_text(encoding="utf-8"), "html.parser")
     cards = soup.select(".kd-card")
-    assert len(cards) == 6
+    assert len(cards) == 7
     for card in cards:
         assert card.select_one("strong a")["href"].startswith("chapters/")
         assert card.select_one(".finding")
